@@ -1,0 +1,1 @@
+"""The stages between a ``pipeline.yaml`` and an accuracy measured on a board."""
