@@ -1,0 +1,372 @@
+"""What a kmodel does not say of itself: names, layouts, scales and how to feed it.
+
+A kmodel holds shapes and nothing else of its inputs and outputs, so compile writes
+this manifest next to it, as JSON, and everything that feeds the kmodel or reads its
+answers goes by it. The classes below are the schema: each field's annotation is
+checked, in JSON and in Python alike, and each key must be there, with no other.
+
+Input pictures are prepared here and nowhere else; the firmware never turns pixels.
+The K210's KPU takes planar (NCHW) u8. A model may have been rotated by 180 degrees
+to make its padding symmetric: its pictures are then turned before they go in, and
+its spatial outputs are turned back.
+"""
+
+import json
+import re
+import reprlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from k210.errors import ModelError, UserError
+
+SCHEMA: Final = 1
+CHANNELS = {"grey": 1, "rgb": 3, "bgr": 3}
+CHIP_MEMORY = 8 * 1024 * 1024  # all RAM of the K210: no tensor is larger
+
+_LARGEST = float(np.finfo(np.float32).max)
+_ITEM_BYTES = {"u8": 1, "f32": 4}
+_HEIGHT_AND_WIDTH = {"NCHW": (2, 3), "NHWC": (1, 2)}
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+class ManifestError(ModelError):
+    """The manifest is malformed; `where` is the path to the flaw, `why` the flaw."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(where, why)
+        self.where, self.why = where, why
+
+    def __str__(self) -> str:
+        flaw = f"{self.where.lstrip('.') or 'it'} {self.why}"
+        return f"the manifest cannot be used: {flaw}; correct it or run compile again"
+
+
+class _Record:
+    """Fields that are checked, and brought to their annotated types, when made."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            value = _convert_at("." + name, hint, getattr(self, name))
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def _check(self) -> None:
+        """Raise ManifestError for values that are wrong though their types are not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input(_Record):
+    """One input of the kmodel; ManifestError for an illegal value.
+
+    shape: (1, C, H, W). range: what u8 0 and 255 stand for before mean and std.
+    mean, std: one number per channel, in the kmodel's order of channels.
+    color: that order. resize: what happens to a picture smaller than the input.
+    rotation: degrees by which a picture is turned before it goes in.
+    """
+
+    name: str
+    shape: tuple[int, int, int, int]
+    dtype: Literal["u8"] = "u8"
+    layout: Literal["NCHW"] = "NCHW"
+    range: tuple[float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    color: Literal["grey", "rgb", "bgr"]
+    resize: Literal["none", "pad"] = "none"
+    rotation: Literal[0, 180] = 0
+
+    def prepare(self, image: NDArray[np.uint8]) -> bytes:
+        """One picture, uint8 H×W×C (RGB; grey also H×W), as the kmodel's C·H·W bytes.
+
+        Raises UserError for a picture of another type, size or number of channels.
+        """
+        return self.prepare_batch(image[np.newaxis]).tobytes()
+
+    def prepare_batch(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Pictures, uint8 N×H×W×C (RGB; grey also N×H×W), as uint8 N×C×H×W.
+
+        With resize "pad" a smaller picture is centred on zeros, an odd row or column
+        of them going to the bottom or right. Then the channels are put in order, and
+        the whole is turned. Raises UserError as `prepare` does.
+        """
+        pictures = self._check_pictures(images)
+        count, height, width, _ = pictures.shape
+        prepared = np.zeros((count, *self.shape[1:]), np.uint8)
+        canvas = np.flip(prepared, (2, 3)) if self.rotation else prepared
+        top, left = (self.shape[2] - height) // 2, (self.shape[3] - width) // 2
+        planes = np.moveaxis(pictures, 3, 1)
+        canvas[:, :, top : top + height, left : left + width] = (
+            planes[:, ::-1] if self.color == "bgr" else planes
+        )
+        return prepared
+
+    def to_float(self, prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the float model sees: uint8 N×C×H×W as float32 N×H×W×C.
+
+        value = (lo + u8 / 255 · (hi - lo) - mean) / std, all in float32; the picture
+        stays turned and its channels stay as they are. Raises UserError for pixels
+        that `prepare_batch` did not make.
+        """
+        if prepared.dtype != np.uint8 or prepared.shape[1:] != self.shape[1:]:
+            raise UserError(
+                f"{_describe(prepared)} is not what input {self.name!r} takes, "
+                f"uint8 N×{_times(self.shape[1:])}: prepare the pictures first"
+            )
+        low, high = np.float32(self.range[0]), np.float32(self.range[1])
+        values = np.moveaxis(prepared, 1, 3).astype(np.float32, order="C")
+        values /= np.float32(255)
+        values *= high - low
+        values += low
+        values -= np.asarray(self.mean, np.float32)
+        values /= np.asarray(self.std, np.float32)
+        return values
+
+    def _check(self) -> None:
+        _check_name(self.name)
+        _check_shape(self.shape, self.dtype)
+        channels = CHANNELS[self.color]
+        if self.shape[:2] != (1, channels):
+            wanted = f"begin with 1, {channels} as color is {self.color}"
+            raise ManifestError(".shape", f"must {wanted}, not {self.shape}")
+        if not np.float32(self.range[0]) < np.float32(self.range[1]):
+            raise ManifestError(".range", f"must rise, unlike {self.range}")
+        for name, numbers in ((".mean", self.mean), (".std", self.std)):
+            if len(numbers) != channels:
+                wanted = f"one number per channel ({channels})"
+                raise ManifestError(name, f"must have {wanted}, not {len(numbers)}")
+        if not all(np.float32(number) > 0 for number in self.std):
+            raise ManifestError(".std", f"must be above zero, unlike {self.std}")
+
+    def _check_pictures(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The same pictures as N×H×W×C, which this input can take."""
+        pictures = images[..., np.newaxis] if images.ndim == 3 else images
+        _, channels, height, width = self.shape
+        if pictures.dtype != np.uint8 or pictures.ndim != 4 or 0 in pictures.shape[1:]:
+            raise UserError(
+                f"{_describe(images)} holds no pictures for input {self.name!r}: "
+                "give uint8, rows by columns by channels"
+            )
+        if pictures.shape[3] != channels:
+            raise UserError(
+                f"the picture has {pictures.shape[3]} channels but input "
+                f"{self.name!r} takes {channels} ({self.color}): convert it first"
+            )
+        if not self._accepts(*pictures.shape[1:3]):
+            raise UserError(
+                f"the picture is {pictures.shape[2]} wide and {pictures.shape[1]} high "
+                f"but input {self.name!r} takes {width} by {height} "
+                f"(resize: {self.resize}): crop or scale it first"
+            )
+        return pictures
+
+    def _accepts(self, height: int, width: int) -> bool:
+        if self.resize == "none":
+            return (height, width) == self.shape[2:]
+        return height <= self.shape[2] and width <= self.shape[3]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output(_Record):
+    """One output of the kmodel; ManifestError for an illegal value.
+
+    layout: "none" unless the rank is 4. rotation: degrees by which the model has
+    turned a spatial output. labels: the names of the classes, where there are some.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["u8", "f32"]
+    layout: Literal["NCHW", "NHWC", "none"] = "none"
+    rotation: Literal[0, 180] = 0
+    labels: tuple[str, ...] = ()
+
+    def restore(self, array: NDArray[_Scalar]) -> NDArray[_Scalar]:
+        """The output (its shape, or N in front for 1) upright again, as a view.
+
+        Only spatial outputs, those of rank 4, are turned; others pass as they are.
+        Raises ModelError for an array of another shape.
+        """
+        if not self.rotation or self.layout == "none":
+            return array
+        if array.shape[1:] != self.shape[1:]:
+            raise ModelError(
+                f"{_describe(array)} is not output {self.name!r} of shape "
+                f"{_times(self.shape)}: check that kmodel and manifest belong together"
+            )
+        return np.flip(array, _HEIGHT_AND_WIDTH[self.layout])
+
+    def _check(self) -> None:
+        _check_name(self.name)
+        _check_shape(self.shape, self.dtype)
+        if (len(self.shape) == 4) != (self.layout != "none"):
+            wanted = "NCHW or NHWC for rank 4 and none otherwise"
+            raise ManifestError(".layout", f"must be {wanted}, not {self.layout}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest(_Record):
+    """All of a kmodel's inputs and outputs; ManifestError for an illegal value.
+
+    kmodel_sha256: hexadecimal, of the kmodel's file. memory: bytes the kmodel takes,
+    by kind. tools: the versions that made it, by tool.
+    """
+
+    schema: Literal[1] = SCHEMA
+    kmodel_sha256: str
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    memory: Mapping[str, int] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+    def prepare(self, image: NDArray[np.uint8]) -> bytes:
+        """One picture for the first input; see `Input.prepare`."""
+        return self.inputs[0].prepare(image)
+
+    def prepare_batch(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Pictures for the first input; see `Input.prepare_batch`."""
+        return self.inputs[0].prepare_batch(images)
+
+    def to_json(self) -> bytes:
+        """UTF-8 JSON with sorted keys; equal manifests give equal bytes."""
+        return json.dumps(asdict(self), sort_keys=True, indent=2).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Manifest":
+        """Read what `to_json` writes; ManifestError says where it is malformed."""
+        try:
+            document = json.loads(data.decode(), object_pairs_hook=_unique_keys)
+        except (ValueError, RecursionError) as error:
+            raise ManifestError("", f"is not JSON ({error})") from error
+        if isinstance(document, dict) and document.get("schema", SCHEMA) != SCHEMA:
+            version = _shown(document["schema"])
+            raise ManifestError("schema", f"must be {SCHEMA}, not {version}")
+        manifest: Manifest = _convert_at("", cls, document)
+        return manifest
+
+    def _check(self) -> None:
+        if not re.fullmatch("[0-9a-f]{64}", self.kmodel_sha256):
+            raise ManifestError(".kmodel_sha256", "must be 64 hexadecimal digits")
+        for name, tensors in ((".inputs", self.inputs), (".outputs", self.outputs)):
+            if not tensors:
+                raise ManifestError(name, "must not be empty")
+        for kind, count in self.memory.items():
+            if count < 0:
+                raise ManifestError(
+                    f".memory[{kind!r}]", f"must not be negative: {count}"
+                )
+
+
+def _describe(array: NDArray[Any]) -> str:
+    return f"an array of {array.dtype} {_times(array.shape)}"
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise ManifestError(".name", "must not be empty")
+
+
+def _check_shape(shape: tuple[int, ...], dtype: str) -> None:
+    size = _ITEM_BYTES[dtype]
+    for dimension in shape:
+        size *= dimension
+        if dimension < 1 or size > CHIP_MEMORY:
+            wanted = f"positive and within {CHIP_MEMORY} bytes of memory"
+            raise ManifestError(".shape", f"must be {wanted}, unlike {_shown(shape)}")
+    if not shape:
+        raise ManifestError(".shape", "must not be empty")
+
+
+def _shown(value: object) -> str:
+    """The value on one line, shortened if long."""
+    return reprlib.repr(value)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(f"a key occurs twice among {_shown([k for k, _ in pairs])}")
+    return found
+
+
+def _convert_at(where: str, hint: Any, value: Any) -> Any:
+    """As `_convert`, putting `where` in front of the path of what it complains of."""
+    try:
+        return _convert(hint, value)
+    except ManifestError as flaw:
+        raise ManifestError(where + flaw.where, flaw.why) from None
+
+
+def _convert(hint: Any, value: Any) -> Any:
+    """The value in the type that a field is annotated with, or ManifestError."""
+    kind, args = get_origin(hint), get_args(hint)
+    if kind is Literal:
+        return _convert_choice(args, value)
+    if kind is tuple:
+        return _convert_list(args, value)
+    if kind is Mapping:
+        return _convert_mapping(args[0], args[1], value)
+    if is_dataclass(hint):
+        return _convert_record(hint, value)
+    if hint is float:
+        return _convert_number(value)
+    if type(value) is hint:
+        return value
+    raise _wrong({int: "a whole number", str: "a text"}[hint], value)
+
+
+def _wrong(wanted: str, value: object) -> ManifestError:
+    return ManifestError("", f"must be {wanted}, not {_shown(value)}")
+
+
+def _convert_choice(choices: tuple[str | int, ...], value: Any) -> str | int:
+    for choice in choices:
+        if type(value) is type(choice) and value == choice:
+            return choice
+    raise _wrong(" or ".join(map(str, choices)), value)
+
+
+def _convert_number(value: Any) -> float:
+    if type(value) in (int, float) and abs(value) <= _LARGEST:
+        return float(value)
+    raise _wrong("a finite float32 number", value)
+
+
+def _convert_list(items: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    """A list whose items have the types `items`; (T, ...) stands for any number."""
+    if not isinstance(value, list | tuple):
+        raise _wrong("a list", value)
+    hints = items[:1] * len(value) if items[-1] is Ellipsis else items
+    if len(value) != len(hints):
+        raise _wrong(f"a list of {len(hints)}", value)
+    pairs = enumerate(zip(hints, value, strict=True))
+    return tuple(_convert_at(f"[{i}]", hint, item) for i, (hint, item) in pairs)
+
+
+def _convert_mapping(key: Any, item: Any, value: Any) -> dict[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong("an object", value)
+    pairs = ((_convert(key, k), v) for k, v in value.items())
+    return {k: _convert_at(f"[{_shown(k)}]", item, v) for k, v in pairs}
+
+
+def _convert_record(record: Any, value: Any) -> Any:
+    """The dataclass of an object that has exactly its fields as keys."""
+    if isinstance(value, record):
+        return value
+    if not isinstance(value, dict):
+        raise _wrong("an object", value)
+    names = {f.name for f in fields(record)}
+    for key in sorted(names - value.keys()):
+        raise ManifestError(f".{key}", "is missing")
+    for key in sorted(value.keys() - names):
+        raise ManifestError("." + _shown(key), "is not a known key")
+    return record(**value)
