@@ -1,0 +1,349 @@
+"""What may stand in a project's YAML: every section, key, limit and default.
+
+The limits of ``data.size`` are the KPU's (feature maps of 4 to 256 rows and 4 to 512
+columns), those of ``flash`` and ``board`` the layout of the SPI flash: the firmware
+image owns the first 256 KiB, and 4096 bytes are the smallest unit that erases. What
+one key demands of another is in ``rules``.
+
+``python -m stages.project.schema > stages/pipeline.schema.json`` writes the schema
+for editors anew.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+from typing_extensions import Self
+
+from stages.project import rules
+from stages.project.fields import (
+    RESERVED,
+    Channels,
+    Columns,
+    Count,
+    FlashSize,
+    Fraction,
+    Method,
+    Name,
+    ProperFraction,
+    Real,
+    Rows,
+    Section,
+    Seed,
+    Text,
+)
+
+__all__ = ["RESERVED", "Project", "json_schema", "schema_text"]
+
+EXTENDS = (
+    "Another YAML file, relative to this one, that this one adds to and overrides: "
+    "mappings key by key, anything else as a whole."
+)
+"""What the key `extends` means, which `source` takes away before validation."""
+
+
+class About(Section):
+    """What the project is called; the name is not inherited through `extends`."""
+
+    name: Name = Field(
+        default_factory=lambda: "pipeline",
+        description="What the project is called on the command line and under "
+        "build/. By default, and always in projects/, the file's name.",
+    )
+    description: str = Field("", description="A sentence for people.")
+
+
+class Split(Section):
+    """How many pictures go where; no picture goes to two places."""
+
+    train: Count = Field(3500, description="Pictures to train and calibrate with.")
+    validation: int = Field(
+        500,
+        ge=0,
+        le=1_000_000,
+        description="Pictures that choose the best epoch of the training.",
+    )
+    test: Count = Field(1000, description="Pictures the accuracy is measured on.")
+
+
+class Data(Section):
+    """The pictures, and how they become the input of the model."""
+
+    kind: Literal["mnist5k", "npz", "synthetic"] = Field(
+        "mnist5k",
+        description="mnist5k: 5000 handwritten digits; npz: your own pictures; "
+        "synthetic: pictures made from the seed, for a model without data.",
+    )
+    path: Text | None = Field(
+        None,
+        description="For kind npz: the file with the arrays `images` (uint8, N×H×W "
+        "or N×H×W×C) and, if there are labels, `labels` (whole numbers, N). Relative "
+        "to the YAML file that says so.",
+    )
+    size: tuple[Rows, Columns] = Field(
+        (32, 32),
+        strict=False,
+        description="Rows and columns of the model's input, in pixels.",
+    )
+    channels: Channels = Field(1, description="1 for grey pictures, 3 for RGB.")
+    resize: Literal["pad", "none"] = Field(
+        "pad",
+        description="pad: put zeros evenly around smaller pictures and refuse larger "
+        "ones; none: refuse pictures of any other size.",
+    )
+    classes: tuple[Text, ...] | None = Field(
+        None,
+        strict=False,
+        min_length=1,
+        description="The names of the classes, in the order of their labels.",
+    )
+    split: Split = Field(default_factory=Split, description="Pictures per purpose.")
+    seed: Seed = Field(
+        0, description="Chooses the split, and the pictures of kind synthetic."
+    )
+    samples: Count = Field(
+        256, description="How many pictures kind synthetic makes; no other uses it."
+    )
+    range: tuple[Real, Real] = Field(
+        (0.0, 1.0),
+        strict=False,
+        description="The real numbers that the bytes 0 and 255 stand for. Real 0 must "
+        "be a byte too: -low / (high - low) * 255 must be a whole number.",
+    )
+
+
+class Model(Section):
+    """Where the model comes from: trained here, or a file of yours."""
+
+    file: Text | None = Field(
+        None,
+        description="A float32 .tflite model, which takes the place of the training. "
+        "Relative to the YAML file that says so.",
+    )
+    architecture: Literal["mobilenet_v1"] | None = Field(
+        default_factory=lambda data: None if data.get("file") else "mobilenet_v1",
+        json_schema_extra={"default": "mobilenet_v1"},
+        description="The network to train; null if `file` is given.",
+    )
+    alpha: float = Field(
+        0.25, gt=0, le=1, description="Width of the network, as a fraction of the full."
+    )
+    dropout: ProperFraction = Field(
+        0.0, description="Fraction of the last features dropped while training."
+    )
+
+
+class Augment(Section):
+    """Random changes to each picture while training, up to these amounts."""
+
+    rotation: float = Field(
+        10.0, ge=0, le=180, description="Rotation to either side, in degrees."
+    )
+    shift: ProperFraction = Field(
+        0.1, description="Shift along each axis, as a fraction of its length."
+    )
+    zoom: ProperFraction = Field(
+        0.1, description="Growth and shrinkage, as a fraction of the size."
+    )
+
+
+class Train(Section):
+    """The training, which a `model.file` replaces."""
+
+    epochs: int = Field(
+        18, ge=1, le=100_000, description="Passes over the training pictures."
+    )
+    batch_size: int = Field(
+        64, ge=1, le=10_000, description="Pictures per step of the optimizer."
+    )
+    learning_rate: float = Field(
+        0.003, gt=0, le=10, description="Largest step size of the optimizer."
+    )
+    seed: Seed = Field(
+        0, description="Sets first weights, order of pictures and augmentation."
+    )
+    augment: Augment = Field(
+        default_factory=Augment, description="Random changes to the pictures."
+    )
+    label_smoothing: ProperFraction = Field(
+        0.0, description="Share of each label spread over all classes."
+    )
+
+
+class Export(Section):
+    """The conversion to TFLite, compared with the float model."""
+
+    samples: Count = Field(
+        32, description="Pictures on which the two models are compared."
+    )
+    tolerance: float = Field(
+        1.0e-4,
+        gt=0,
+        le=1,
+        description="Largest absolute difference allowed between their outputs.",
+    )
+
+
+class Normalize(Section):
+    """The rewriting of the model into what the KPU runs; nothing to set."""
+
+
+class Quantize(Section):
+    """The calibration of the 8-bit model."""
+
+    method: Method = Field(
+        "no_clip",
+        description="How nncase chooses the range of each feature map: no_clip: the "
+        "whole range seen; l2, cdf, kld_m2: clip it so that squared error, "
+        "distribution or divergence stays small.",
+    )
+    mse_weights: bool = Field(
+        False,
+        description="Choose the range of the weights by their mean squared error.",
+    )
+    samples: Count = Field(
+        64,
+        description="Training pictures to calibrate with; fewer than 16 cost several "
+        "dB of signal-to-noise ratio.",
+    )
+    seed: Seed = Field(0, description="Chooses the pictures to calibrate with.")
+
+
+class Compile(Section):
+    """The compilation to a kmodel by nncase."""
+
+    timeout: int = Field(
+        300, ge=1, le=86_400, description="Seconds after which nncase is given up."
+    )
+
+
+class Flash(Section):
+    """Where the model lies in the board's flash."""
+
+    slot: int = Field(
+        0x100000,
+        ge=0x40000,
+        lt=0x1000000,
+        multiple_of=4096,
+        description="Byte address of the model in flash; the firmware image owns "
+        "everything below 0x40000.",
+    )
+
+
+class Check(Section):
+    """The measurement on the board, and what it must reach."""
+
+    samples: Count = Field(1000, description="Test pictures to run on the board.")
+    min_accuracy: Fraction | None = Field(
+        None,
+        description="Least fraction of pictures the board must get right; null: any.",
+    )
+    max_drop: Fraction | None = Field(
+        None,
+        description="How much accuracy the board may lose against the float model, as "
+        "a difference of fractions; null: any.",
+    )
+    min_agreement: Fraction | None = Field(
+        None,
+        description="Least fraction of pictures on which board and float model must "
+        "choose the same class; null: any.",
+    )
+
+
+class Report(Section):
+    """The page that shows it all."""
+
+    title: Text | None = Field(
+        None, description="Heading of the page; null: the project's name."
+    )
+
+
+class Board(Section):
+    """The board: one of port, id and tag says which."""
+
+    id: Text | None = Field(
+        None, description="The unique id of the board's flash chip, wherever plugged."
+    )
+    tag: Text | None = Field(None, description="Any board that carries this tag.")
+    port: Text | None = Field(
+        default_factory=lambda data: (
+            None if data.get("id") or data.get("tag") else "simulated"
+        ),
+        json_schema_extra={"default": "simulated"},
+        description="A serial port (/dev/ttyUSB0, COM5) or its address "
+        "(rfc2217://host:port); simulated: no board. null if id or tag is given.",
+    )
+    type: Text | None = Field(
+        None, description="Type of the board; null: found out by asking."
+    )
+    baud: int = Field(
+        115_200, ge=1_200, le=2_000_000, description="Speed of the serial line, bit/s."
+    )
+    flash_size: FlashSize = Field(
+        0x1000000, description="Bytes of flash on the board: 8 or 16 MiB."
+    )
+
+
+class Project(Section):
+    """A project of the K210 pipeline; every key may be left out or null."""
+
+    project: About = Field(default_factory=About, description=About.__doc__)
+    data: Data = Field(default_factory=Data, description=Data.__doc__)
+    model: Model = Field(default_factory=Model, description=Model.__doc__)
+    train: Train = Field(default_factory=Train, description=Train.__doc__)
+    export: Export = Field(default_factory=Export, description=Export.__doc__)
+    normalize: Normalize = Field(
+        default_factory=Normalize, description=Normalize.__doc__
+    )
+    quantize: Quantize = Field(default_factory=Quantize, description=Quantize.__doc__)
+    compile: Compile = Field(default_factory=Compile, description=Compile.__doc__)
+    flash: Flash = Field(default_factory=Flash, description=Flash.__doc__)
+    check: Check = Field(default_factory=Check, description=Check.__doc__)
+    report: Report = Field(default_factory=Report, description=Report.__doc__)
+    board: Board = Field(default_factory=Board, description=Board.__doc__)
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        conflicts = list(rules.conflicts(self))
+        if conflicts:
+            text = "; ".join(c.message for c in conflicts)
+            details = {"text": text, "conflicts": conflicts}
+            raise PydanticCustomError("conflicts", "{text}", details)
+        return self
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 7) of a project's YAML, for editors."""
+    schema = Project.model_json_schema()
+    extends = {"type": "string", "minLength": 1, "description": EXTENDS}
+    schema["properties"] = {"extends": extends, **schema["properties"]}
+    for model in (schema, *schema["$defs"].values()):
+        model["properties"] = {
+            key: _for_editors(value) for key, value in model["properties"].items()
+        }
+        del model["title"]
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **schema}
+
+
+def _for_editors(value: dict[str, Any]) -> dict[str, Any]:
+    """Write one property in draft 7, with null for "the default"."""
+    kept = ("description", "default")
+    outer = {k: v for k, v in value.items() if k in kept}
+    inner = {k: v for k, v in value.items() if k not in ("title", *kept)}
+    if "prefixItems" in inner:
+        inner["items"] = inner.pop("prefixItems")
+    if "anyOf" in inner:
+        return {**outer, **inner}
+    return {**outer, "anyOf": [inner, {"type": "null"}]}
+
+
+def schema_text() -> str:
+    """Return ``json_schema()`` as the text of ``stages/pipeline.schema.json``."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    print(schema_text(), end="")
