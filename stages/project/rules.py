@@ -121,11 +121,7 @@ def _enough_pictures(project: Project) -> Iterator[Conflict]:
     if data.kind == "mnist5k" and total > MNIST5K:
         message = f"mnist5k has {MNIST5K} pictures, and this asks for {total}"
         yield Conflict((("data", "split"), ("data", "kind")), message)
-    supply: tuple[str, ...] = train
-    held = data.split.train
-    if data.kind == "synthetic":
-        supply, held = ("data", "samples"), data.samples
-    yield from _at_most("quantize", project.quantize, supply, held)
+    yield from _at_most("quantize", project.quantize, train, data.split.train)
     yield from _at_most("check", project.check, test, data.split.test)
 
 

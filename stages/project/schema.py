@@ -104,9 +104,6 @@ class Data(Section):
     seed: Seed = Field(
         0, description="Chooses the split, and the pictures of kind synthetic."
     )
-    samples: Count = Field(
-        256, description="How many pictures kind synthetic makes; no other uses it."
-    )
     range: tuple[Real, Real] = Field(
         (0.0, 1.0),
         strict=False,
@@ -168,9 +165,6 @@ class Train(Section):
     augment: Augment = Field(
         default_factory=Augment, description="Random changes to the pictures."
     )
-    label_smoothing: ProperFraction = Field(
-        0.0, description="Share of each label spread over all classes."
-    )
 
 
 class Export(Section):
@@ -204,10 +198,12 @@ class Quantize(Section):
         False,
         description="Choose the range of the weights by their mean squared error.",
     )
-    samples: Count = Field(
+    samples: int = Field(
         64,
-        description="Training pictures to calibrate with; fewer than 16 cost several "
-        "dB of signal-to-noise ratio.",
+        ge=16,
+        le=1_000_000,
+        description="Training pictures to calibrate with; fewer than 16 would cost "
+        "several dB of signal-to-noise ratio.",
     )
     seed: Seed = Field(0, description="Chooses the pictures to calibrate with.")
 

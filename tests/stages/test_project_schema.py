@@ -23,7 +23,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "classes": None,
         "split": {"train": 3500, "validation": 500, "test": 1000},
         "seed": 0,
-        "samples": 256,
         "range": [0.0, 1.0],
     },
     "model": {
@@ -38,7 +37,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.003,
         "seed": 0,
         "augment": {"rotation": 10.0, "shift": 0.1, "zoom": 0.1},
-        "label_smoothing": 0.0,
     },
     "export": {"samples": 32, "tolerance": 1.0e-4},
     "normalize": {},

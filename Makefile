@@ -1,0 +1,41 @@
+# `make deploy` sets up and runs the main job, `make test` sets up and tests.
+PYTHON := .venv/bin/python
+DOIT := .venv/bin/doit
+
+.PHONY: setup deploy test test-all lint bench docs lock clean
+
+setup: .venv/.made-from
+
+.venv/.made-from: requirements.lock pyproject.toml tools/setup.sh
+	@sh tools/setup.sh
+
+deploy: setup
+	$(DOIT) deploy
+
+test: setup
+	$(PYTHON) -m pytest
+
+test-all: setup
+	$(PYTHON) -m pytest -m "long or not long"
+
+lint: setup
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+bench: setup
+	$(PYTHON) bench/noop.py
+
+# What is generated and kept in the tree: the YAML's schema and its reference.
+docs: setup
+	$(PYTHON) -m stages schema >stages/pipeline.schema.json
+	$(PYTHON) tools/readme.py
+
+# Needs `uv`; run it after a change of the dependencies.
+lock:
+	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	    --no-emit-index-url --no-header --no-annotate --extra dev \
+	    --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf build .doit.db.json

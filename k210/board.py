@@ -1,0 +1,124 @@
+"""One face for every board, real or not: ``open(spec)`` and what it returns.
+
+Nothing above this module knows what kind of board it has.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from k210.errors import BoardError
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes done so far and the bytes in all."""
+
+
+@dataclass(frozen=True)
+class BoardSpec:
+    """Which board to open.
+
+    Attributes:
+        port: "simulated"; later a serial port, a URL or "virtual".
+        flash_size: size of its flash in bytes.
+        flash_image: the file that holds the flash of a board without hardware.
+        log: the file for the chatter of tools behind it.
+    """
+
+    port: str
+    flash_size: int
+    flash_image: Path
+    log: Path
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of the loaded model: shape, and dtype "u8" or "f32"."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes."""
+        count = 4 if self.dtype == "f32" else 1
+        for length in self.shape:
+            count *= length
+        return count
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the loaded model takes and gives, in the kmodel's order."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+class Board(Protocol):
+    """A K210 with a flash memory, that runs kmodels.
+
+    Addresses and lengths are bytes. Every method raises BoardError when the
+    infrastructure fails and ModelError when the model does.
+    """
+
+    engine: str
+    """What computes: "firmware" or "nncase-simulator"."""
+
+    @property
+    def flash_size(self) -> int:
+        """Size of the flash in bytes."""
+
+    def identity(self) -> dict[str, str | int]:
+        """What tells this board from others: at least kind, flash id and size."""
+
+    def flash_read(self, address: int, length: int) -> bytes:
+        """Bytes of the flash."""
+
+    def flash_erase(self, address: int, length: int) -> None:
+        """Erase whole 4 KiB sectors to FF."""
+
+    def flash_write(self, address: int, data: bytes) -> None:
+        """Program erased bytes."""
+
+    def flash_sha256(self, address: int, length: int) -> str:
+        """Hex SHA-256 of a range, computed on the board."""
+
+    def load(self, model: int | bytes) -> None:
+        """Load the kmodel in the slot at an address, or these bytes of one."""
+
+    def describe(self) -> Description:
+        """The loaded model's inputs and outputs."""
+
+    def infer(self, data: bytes) -> list[bytes]:
+        """The outputs for one input, each as the bytes of its tensor."""
+
+    def infer_many(self, samples: Iterable[bytes]) -> Iterator[list[bytes]]:
+        """``infer`` for each sample, in order, overlapped where the board can."""
+
+    def trace(self, ids: Sequence[str]) -> dict[str, Any]:
+        """The output tensors of these ops in the last inference."""
+
+    def timings(self) -> dict[str, float]:
+        """Seconds each op took in the last inference."""
+
+    def reset(self) -> None:
+        """Start over: no model loaded."""
+
+    def close(self) -> None:
+        """Let go of the board; it can be called twice."""
+
+
+def open(spec: BoardSpec) -> Board:  # noqa: A001 - called as board.open
+    """Open the board that a project names.
+
+    Raises:
+        BoardError: there is no such board.
+    """
+    if spec.port == "simulated":
+        from k210.simulated import SimulatedBoard
+
+        return SimulatedBoard(spec)
+    raise BoardError(
+        f"board.port {spec.port!r} is not known; the only board is 'simulated'"
+    )

@@ -1,0 +1,95 @@
+"""``python -m stages NAME --project NAME``: run one stage now, or print about them.
+
+Exit status: 0 done, 1 the check's verdict is "fail", 2 a mistake the user can mend.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from k210.child import die_with_parent
+from k210.errors import UserError
+from stages import graph, project
+from stages.artifacts import Workspace, read_json
+from stages.console import Console, chatter_diverted
+from stages.faults import disk_sentence
+from stages.verdict import failed, ladder_text
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    root = Path.cwd()
+    try:
+        if options.command in _PRINTERS:
+            print(_PRINTERS[options.command](), end="")
+            return 0
+        return _run(root, options.command, options.project, options.quiet)
+    except UserError as error:
+        return _refuse(options.command, str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if sentence := disk_sentence(root / "build", error):
+            return _refuse(options.command, sentence)
+        raise
+
+
+def _refuse(command: str, sentence: str) -> int:
+    print(f"error: {command}: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _schema() -> str:
+    from stages.project.schema import schema_text
+
+    return schema_text()
+
+
+def _reference() -> str:
+    from stages.project.reference import reference
+
+    return reference()
+
+
+_PRINTERS = {"schema": _schema, "reference": _reference}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m stages", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for stage in graph.STAGES:
+        command = commands.add_parser(stage.name, help=stage.doc)
+        command.add_argument(
+            "--project", help="name of the project; default: the one of pipeline.yaml"
+        )
+        command.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
+    commands.add_parser("schema", help="print the JSON Schema of the YAML files")
+    commands.add_parser("reference", help="print the YAML reference as Markdown")
+    return parser
+
+
+def _run(root: Path, stage: str, name: str | None, quiet: bool) -> int:
+    """Run one stage of a project, its libraries' chatter in a log."""
+    die_with_parent()
+    settings = project.load(project.select(root, name), root)
+    ws = Workspace(root, settings.project.name)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with chatter_diverted(ws.log(stage)) as stream:
+        from stages.lifecycle import run_stage
+
+        run_stage(ws, stage, settings, Console(stream, stage))
+    if stage != "check" or quiet:
+        return 0
+    check = read_json(ws.path("check/check.json"))
+    print(ladder_text(check))
+    return int(failed(check))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,225 @@
+"""Measure every step from the float model to the board, on the same input bytes.
+
+The ladder: ``float`` (Keras), ``tflite`` (as exported), ``normalized`` (as
+rewritten), ``reference`` (the kmodel on the host) and ``device`` (the kmodel as the
+board has it in flash). Where two neighbours differ, the step between them is where
+to look.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from k210 import slot
+from k210.board import Board
+from k210.errors import BoardError, UserError
+from k210.manifest import Manifest
+from k210.simulator import Simulator
+from stages import dataset
+from stages.artifacts import read_json, write_json
+from stages.boards import opened
+from stages.check.ladder import Floats, Step
+from stages.dataset import Split
+from stages.interpret import Interpreter
+from stages.verdict import failures
+
+if TYPE_CHECKING:
+    from stages.lifecycle import Job, Metrics
+
+CHUNK = 32
+"""Samples that are taken through all steps before the next ones."""
+
+Predict = Callable[[NDArray[np.uint8]], list[list[Floats]]]
+"""From prepared samples, uint8 N×C×H×W, to the outputs of each, batch of one."""
+
+
+def run(job: "Job") -> "Metrics":
+    """Write ``check.json``.
+
+    Raises:
+        UserError: there are too few samples, or a threshold cannot be judged.
+        BoardError: the board does not hold the compiled model.
+    """
+    settings = job.settings
+    split_json = read_json(job.input("train/split.json"))
+    data = dataset.load_recorded(settings.data, job.user_file(""), split_json)
+    test = data.test.take(np.arange(_count(job, len(data.test))))
+    kmodel = job.input("compile/model.kmodel").read_bytes()
+    manifest = Manifest.from_json(job.input("compile/manifest.json").read_bytes())
+    _require_judgeable(job, manifest, test)
+    with opened(job) as board:
+        _load(board, read_json(job.input("flash/receipt.json"))["slot"], kmodel)
+        steps = _climb(job, board, kmodel, manifest, test, data.classes)
+        identity, engine = board.identity(), board.engine
+    ladder = [step.row(step is steps[0]) for step in steps]
+    thresholds = settings.check
+    misses = failures(
+        ladder,
+        thresholds.min_accuracy,
+        thresholds.max_drop,
+        thresholds.min_agreement,
+    )
+    check = {
+        "project": settings.project.name,
+        "engine": engine,
+        "board": identity,
+        "samples": len(test),
+        "verdict": "fail" if misses else "pass",
+        "failures": misses,
+        "thresholds": thresholds.model_dump(mode="json", exclude={"samples"}),
+        "ladder": ladder,
+        "classes": data.classes and list(data.classes),
+        "confusion": steps[-1].confusion.tolist() if data.classes else None,
+        "kmodel_sha256": manifest.kmodel_sha256,
+    }
+    write_json(job.output("check/check.json"), check)
+    return _metrics(steps, ladder, len(test))
+
+
+def _count(job: "Job", available: int) -> int:
+    wanted = job.settings.check.samples
+    if wanted > available:
+        raise UserError(
+            f"check.samples asks for {wanted} samples and the test split has "
+            f"{available}; lower it or enlarge data.split.test"
+        )
+    return wanted
+
+
+def _require_judgeable(job: "Job", manifest: Manifest, test: Split) -> None:
+    """Refuse thresholds on what will not be measured."""
+    thresholds = job.settings.check
+    classifies = len(manifest.outputs) == 1 and len(manifest.outputs[0].shape) == 2
+    accuracy = thresholds.min_accuracy is not None or thresholds.max_drop is not None
+    if accuracy and (test.labels is None or not classifies):
+        raise UserError(
+            "check.min_accuracy and check.max_drop need an accuracy, which is not "
+            "measured here: the data has no labels, or the model does not classify; "
+            "use check.min_agreement, or take them out"
+        )
+    if thresholds.min_agreement is not None and not classifies:
+        raise UserError(
+            "check.min_agreement compares classes and the model does not classify; "
+            "take it out"
+        )
+
+
+def _load(board: Board, address: int, kmodel: bytes) -> None:
+    """Load the model from flash, if it is the compiled one."""
+    held = slot.read(board.flash_read, address, board.flash_size).kmodel
+    if held != kmodel:
+        raise BoardError(
+            f"the model in the board's flash at {address:#x} is not the compiled one; "
+            "run `doit flash`"
+        )
+    board.load(address)
+
+
+def _climb(
+    job: "Job",
+    board: Board,
+    kmodel: bytes,
+    manifest: Manifest,
+    test: Split,
+    classes: tuple[str, ...] | None,
+) -> list[Step]:
+    """Take all samples through all steps, a chunk at a time."""
+    spec = manifest.inputs[0]
+    with ExitStack() as stack:
+        predictors = _predictors(job, board, kmodel, manifest, stack)
+        count = len(classes) if classes else None
+        steps = [Step(name, count) for name in predictors]
+        with job.console.progress("samples", len(test)) as advance:
+            for start in range(0, len(test), CHUNK):
+                images = test.images[start : start + CHUNK]
+                prepared = spec.prepare_batch(images)
+                first: list[list[Floats]] | None = None
+                for step, predict in zip(steps, predictors.values(), strict=True):
+                    outputs = predict(prepared)
+                    first = outputs if first is None else first
+                    _count_in(step, outputs, first, test.labels, start)
+                advance(start + len(images), "")
+    return steps
+
+
+def _count_in(
+    step: Step,
+    outputs: list[list[Floats]],
+    first: list[list[Floats]],
+    labels: NDArray[np.int64] | None,
+    start: int,
+) -> None:
+    for offset, (found, expected) in enumerate(zip(outputs, first, strict=True)):
+        label = None if labels is None else int(labels[start + offset])
+        step.add(found, expected, label)
+
+
+def _predictors(
+    job: "Job", board: Board, kmodel: bytes, manifest: Manifest, stack: ExitStack
+) -> dict[str, Predict]:
+    """Each step's way from prepared samples to outputs, in the ladder's order."""
+    spec = manifest.inputs[0]
+    predictors: dict[str, Predict] = {}
+    if job.has("train/model.keras"):
+        predictors["float"] = _keras(job, spec.to_float)
+    for name, path in (
+        ("tflite", "export/model.tflite"),
+        ("normalized", "normalize/model.tflite"),
+    ):
+        interpreter = Interpreter(job.input(path))
+        predictors[name] = _tflite(interpreter, spec.to_float)
+    simulator = Simulator(kmodel, job.log)
+    stack.callback(simulator.close)
+    predictors["reference"] = lambda prepared: [
+        _restored(manifest, outputs)
+        for outputs in simulator.infer([sample.tobytes() for sample in prepared])
+    ]
+    predictors["device"] = lambda prepared: [
+        _restored(manifest, outputs)
+        for outputs in board.infer_many(sample.tobytes() for sample in prepared)
+    ]
+    return predictors
+
+
+def _keras(job: "Job", to_float: Callable[[NDArray[np.uint8]], Floats]) -> Predict:
+    import keras
+
+    model = keras.models.load_model(job.input("train/model.keras"))
+
+    def predict(prepared: NDArray[np.uint8]) -> list[list[Floats]]:
+        outputs = model.predict_on_batch(to_float(prepared))
+        return [[output[np.newaxis]] for output in outputs]
+
+    return predict
+
+
+def _tflite(
+    interpreter: Interpreter, to_float: Callable[[NDArray[np.uint8]], Floats]
+) -> Predict:
+    def predict(prepared: NDArray[np.uint8]) -> list[list[Floats]]:
+        return list(interpreter.run_many(to_float(prepared)))
+
+    return predict
+
+
+def _restored(manifest: Manifest, outputs: list[bytes]) -> list[Floats]:
+    """The board's outputs as the float model lays them out: float32, NHWC."""
+    restored = []
+    for spec, raw in zip(manifest.outputs, outputs, strict=True):
+        values = np.frombuffer(raw, "<f4").reshape(spec.shape)
+        values = spec.restore(values)
+        restored.append(np.moveaxis(values, 1, 3) if spec.layout == "NCHW" else values)
+    return restored
+
+
+def _metrics(
+    steps: list[Step], ladder: list[dict[str, Any]], samples: int
+) -> "Metrics":
+    metrics: Metrics = {"samples": samples}
+    for step, row in zip(steps, ladder, strict=True):
+        for name in ("accuracy", "agreement", "snr_db"):
+            metrics[f"{step.name}_{name}"] = row[name]
+    return metrics

@@ -1,0 +1,1 @@
+"""What the project adds to doit: how tasks run, what is printed, new commands."""

@@ -1,0 +1,197 @@
+"""Compile for the KPU with nncase, believing nothing that goes in or comes out.
+
+nncase 1.9 segfaults on garbage, reads past the end of short calibration data,
+ignores misspelt options, compiles without any KPU layer and accepts models that do
+not fit. So everything is validated before, nncase runs in a child with a time limit,
+and the kmodel is parsed, measured and run before it is believed.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from k210 import kmodel, limits
+from k210.child import Child
+from k210.errors import ModelError
+from k210.kmodel import Kmodel
+from k210.manifest import Input, Manifest, Output
+from k210.simulator import Simulator
+from stages import tflite
+from stages.artifacts import read_json, write_json
+from stages.artifacts.keys import tool_version
+from stages.compile.nncase_child import METHODS, Request, Result, prepare
+from stages.compile.placement import placement
+
+if TYPE_CHECKING:
+    from stages.lifecycle import Job, Metrics
+
+TRIALS = 4
+"""Calibration samples that the new kmodel is run on."""
+
+
+def run(job: "Job") -> "Metrics":
+    """Write ``model.kmodel``, ``manifest.json`` and ``placement.json``.
+
+    Raises:
+        ModelError: the inputs are wrong, nncase crashed, hung or refused, or what
+            it made does not fit the chip.
+    """
+    plan = read_json(job.input("quantize/plan.json"))
+    spec = Input(**plan["input"])
+    request = _request(job, plan, spec)
+    result = _compile(job, request)
+    data = kmodel.canonical(result.kmodel)
+    parsed = kmodel.parse(data)
+    _require_fit(parsed)
+    _require_finite(data, request.samples[:TRIALS], job.log)
+    job.output("compile/model.kmodel").write_bytes(data)
+    manifest = _manifest(parsed, data, plan, spec)
+    job.output("compile/manifest.json").write_bytes(manifest.to_json())
+    placed = placement(parsed, result.op_names, _tensor_names(job))
+    write_json(job.output("compile/placement.json"), placed)
+    return {
+        "kmodel_bytes": len(data),
+        "total_kib": parsed.memory().total / 1024,
+        "kpu_ram_kib": parsed.memory().kpu_ram / 1024,
+        "regions": placed["regions"],
+        "kpu_layers": placed["kpu_layers"],
+        "cpu_ops": sum(placed["cpu_ops"].values()),
+    }
+
+
+def _request(job: "Job", plan: dict[str, Any], spec: Input) -> Request:
+    """All that nncase is given, validated."""
+    path = job.input("normalize/model.tflite")
+    model = tflite.read(path)
+    tflite.require_float(model, path)
+    graph = model.subgraphs[0]
+    found = tflite.shape(graph.tensors[graph.inputs[0]])
+    _, channels, height, width = spec.shape
+    if found != (1, height, width, channels):
+        raise ModelError(
+            f"{path}: takes {list(found)} and the calibration samples are "
+            f"{list(spec.shape)} (NCHW); run `doit quantize` again"
+        )
+    if plan["method"] not in METHODS:
+        raise ModelError(
+            f"quantize/plan.json: method {plan['method']!r} is not one that works; "
+            f"choose from {', '.join(METHODS)}"
+        )
+    return Request(
+        model=path.read_bytes(),
+        samples=_calibration(
+            job.input("quantize/calibration.npz"), plan["samples"], spec
+        ),
+        method=plan["method"],
+        mse_weights=plan["mse_weights"],
+        range=spec.range,
+    )
+
+
+def _tensor_names(job: "Job") -> list[str]:
+    graph = tflite.read(job.input("normalize/model.tflite")).subgraphs[0]
+    return [tflite.name(tensor) for tensor in graph.tensors]
+
+
+def _calibration(path: Path, count: int, spec: Input) -> NDArray[np.uint8]:
+    """The samples, uint8 N×C×H×W; nncase itself would read past the end of too few."""
+    with np.load(path, allow_pickle=False) as archive:
+        samples: NDArray[np.uint8] = archive["samples"]
+    wanted = (count, *spec.shape[1:])
+    if samples.shape != wanted or samples.dtype != np.uint8:
+        raise ModelError(
+            f"{path}: holds {samples.dtype} {samples.shape} and the plan says uint8 "
+            f"{wanted}; run `doit quantize` again"
+        )
+    return samples
+
+
+def _compile(job: "Job", request: Request) -> Result:
+    timeout = job.settings.compile.timeout
+    with (
+        job.console.progress("nncase at work", 1) as advance,
+        Child(prepare, (), job.log, "nncase compiling normalize/model.tflite") as child,
+    ):
+        result: Result = child.ask(request, timeout)
+        advance(1, "")
+    return result
+
+
+def _require_fit(parsed: Kmodel) -> None:
+    """Make sure that the chip can hold and run the kmodel."""
+    if not any(parsed.convs()):
+        raise ModelError(
+            "nncase put no layer on the KPU, all of the model would run on the CPU; "
+            "it needs 1×1 or 3×3 convolutions of at most 1024 channels on maps of 4×4 "
+            "to 256×512"
+        )
+    memory = parsed.memory()
+    if memory.total > limits.SRAM:
+        raise ModelError(
+            f"the model needs {memory.total / limits.MIB:.2f} MiB (model "
+            f"{memory.model / limits.MIB:.2f}, working memory "
+            f"{memory.data / limits.MIB:.2f}) and the K210 has "
+            f"{limits.SRAM // limits.MIB} MiB; use a smaller alpha or picture"
+        )
+    if memory.kpu_ram > limits.KPU_RAM:
+        raise ModelError(
+            f"the feature maps need {memory.kpu_ram / limits.MIB:.2f} MiB of KPU RAM "
+            f"and there are {limits.KPU_RAM // limits.MIB}; use a smaller picture"
+        )
+    for op_id, layer in parsed.convs():
+        if layer.weight_loads > limits.WEIGHT_LOADS:
+            raise ModelError(
+                f"layer {op_id} ({layer.in_channels}→{layer.out_channels}) loads its "
+                f"weights in {layer.weight_loads} pieces and the KPU counts to "
+                f"{limits.WEIGHT_LOADS}; use fewer channels"
+            )
+
+
+def _require_finite(data: bytes, samples: NDArray[np.uint8], log: Path) -> None:
+    simulator = Simulator(data, log)
+    try:
+        outputs = simulator.infer([sample.tobytes() for sample in samples])
+    finally:
+        simulator.close()
+    tensors = simulator.description.outputs
+    for values in outputs:
+        for tensor, raw in zip(tensors, values, strict=True):
+            if (
+                tensor.dtype == "f32"
+                and not np.isfinite(np.frombuffer(raw, "<f4")).all()
+            ):
+                raise ModelError(
+                    "the compiled model gives NaN or infinity for calibration samples; "
+                    "another quantize.method may help"
+                )
+
+
+def _manifest(
+    parsed: Kmodel, data: bytes, plan: dict[str, Any], spec: Input
+) -> Manifest:
+    outputs = [
+        Output(
+            name=planned["name"],
+            shape=tensor.shape,
+            dtype="f32",  # nncase 1.9 gives no other
+            layout="NCHW" if len(tensor.shape) == 4 else "none",
+            labels=tuple(planned["labels"] or ()),
+        )
+        for tensor, planned in zip(parsed.entry.outputs, plan["outputs"], strict=True)
+    ]
+    memory = parsed.memory()
+    return Manifest(
+        kmodel_sha256=hashlib.sha256(data).hexdigest(),
+        inputs=(spec,),
+        outputs=tuple(outputs),
+        memory={
+            "kpu_ram": memory.kpu_ram,
+            "data": memory.data,
+            "model": memory.model,
+            "total": memory.total,
+        },
+        tools={"nncase": tool_version("nncase")},
+    )

@@ -1,0 +1,104 @@
+"""nncase itself; imported and run in a child process only."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from k210.errors import ModelError
+from stages.compile.placement import OpNames, read_op_names
+
+METHODS = ("no_clip", "l2", "cdf", "kld_m2")
+"""Calibration methods that work; kld_m0 and kld_m1 ruin accuracy."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compile.
+
+    Attributes:
+        model: the TFLite file's bytes.
+        samples: uint8 N×C×H×W.
+        method: one of METHODS.
+        mse_weights: whether weights' scales minimise the squared error.
+        range: what the bytes 0 and 255 of the input stand for.
+    """
+
+    model: bytes
+    samples: NDArray[np.uint8]
+    method: str
+    mse_weights: bool
+    range: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The kmodel's bytes and the names that nncase gave its operations."""
+
+    kmodel: bytes
+    op_names: OpNames
+
+
+def prepare() -> Callable[[Request], Result]:
+    """In the child: what answers compile requests."""
+    return compile_model
+
+
+def compile_model(request: Request) -> Result:
+    """Compile; nncase drops files wherever it stands, so it stands in a temporary."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            return _compile(request, Path(folder))
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise ModelError(f"nncase refuses the model: {_clear(error)}") from None
+        finally:
+            os.chdir("/")
+
+
+def _compile(request: Request, folder: Path) -> Result:
+    import nncase
+
+    _, channels, height, width = request.samples.shape
+    options = nncase.CompileOptions()
+    options.target = "k210"
+    options.preprocess = True
+    options.input_type = "uint8"
+    options.input_layout = options.output_layout = "NCHW"
+    options.input_shape = [1, channels, height, width]
+    options.input_range = list(request.range)
+    options.mean, options.std = [0.0] * channels, [1.0] * channels
+    options.use_mse_quant_w = request.mse_weights
+    options.dump_asm, options.dump_dir = True, str(folder)
+    compiler = nncase.Compiler(options)
+    compiler.import_tflite(request.model, nncase.ImportOptions())
+    calibration = nncase.PTQTensorOptions()
+    calibration.calibrate_method = request.method
+    calibration.samples_count = len(request.samples)
+    calibration.set_tensor_data(request.samples.tobytes())
+    compiler.use_ptq(calibration)
+    compiler.compile()
+    data: bytes = compiler.gencode_tobytes()
+    return Result(data, read_op_names(folder))
+
+
+HINTS = {
+    "Allocator has ran out of memory": "a layer's feature maps exceed the KPU's 2 MiB; "
+    "use a smaller picture or alpha",
+    "Unsupported tflite opcode": "replace that operator",
+    "FusedUnary": "an activation follows a pooling; put the activation before it",
+    "Emitter for": "replace that operator",
+}
+
+
+def _clear(error: Exception) -> str:
+    """nncase's words on one line, and what they mean where that is known."""
+    words = " ".join(str(error).split())
+    for symptom, hint in HINTS.items():
+        if symptom in words:
+            return f"{words}: {hint}"
+    return words

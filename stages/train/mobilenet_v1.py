@@ -1,0 +1,87 @@
+"""MobileNetV1 (Howard et al., 2017), as deep as the picture allows.
+
+The KPU does not compute maps under 4×4, so the blocks end before the one that
+would make one: 224×224 takes all thirteen, 32×32 the first five.
+"""
+
+from typing import Any
+
+STEM = 32
+BLOCKS = (
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    *((512, 1),) * 5,
+    (1024, 2),
+    (1024, 1),
+)
+"""Filters and stride of each depthwise-separable block at alpha 1."""
+
+SMALLEST_MAP = 4
+DIVISOR = 8
+
+
+def widths(alpha: float, filters: int) -> int:
+    """``filters`` scaled by ``alpha``, a multiple of 8 and at least 8."""
+    return max(DIVISOR, round(filters * alpha / DIVISOR) * DIVISOR)
+
+
+def mobilenet_v1(
+    shape: tuple[int, int, int], classes: int, alpha: float, dropout: float
+) -> Any:
+    """An untrained classifier.
+
+    Args:
+        shape: height, width and channels of the input, float32.
+        classes: number of outputs, a softmax over them.
+        alpha: scales every layer's number of filters.
+        dropout: fraction dropped before the last layer while training.
+
+    Returns:
+        a ``keras.Model``.
+    """
+    import keras
+
+    layers = keras.layers
+    inputs = keras.Input(shape, name="input")
+    x = _convolution(inputs, widths(alpha, STEM), kernel=3, stride=2)
+    smallest = -(-min(shape[:2]) // 2)
+    for filters, stride in BLOCKS:
+        smallest = -(-smallest // stride)
+        if smallest < SMALLEST_MAP:
+            break
+        x = _depthwise(x, stride)
+        x = _convolution(x, widths(alpha, filters), kernel=1, stride=1)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dropout(dropout)(x)
+    outputs = layers.Dense(classes, activation="softmax", name="scores")(x)
+    return keras.Model(inputs, outputs, name="mobilenet_v1")
+
+
+def _convolution(x: Any, filters: int, kernel: int, stride: int) -> Any:
+    import keras
+
+    x = keras.layers.Conv2D(
+        filters, kernel, strides=stride, padding="same", use_bias=False
+    )(x)
+    return _activation(x)
+
+
+def _depthwise(x: Any, stride: int) -> Any:
+    import keras
+
+    x = keras.layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False)(
+        x
+    )
+    return _activation(x)
+
+
+def _activation(x: Any) -> Any:
+    """Batch norm with a short memory (training sets are small here) and ReLU6."""
+    import keras
+
+    x = keras.layers.BatchNormalization(momentum=0.9)(x)
+    return keras.layers.ReLU(6.0)(x)
