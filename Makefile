@@ -22,6 +22,7 @@ lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	$(PYTHON) tools/readme.py --check
 
 bench: setup
 	$(PYTHON) bench/noop.py

@@ -15,6 +15,7 @@ from stages import graph, project
 from stages.artifacts import Workspace, read_json
 from stages.console import Console, chatter_diverted
 from stages.faults import disk_sentence
+from stages.project import ProjectError
 from stages.verdict import failed, ladder_text
 
 INTERRUPTED = 130
@@ -30,18 +31,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_PRINTERS[options.command](), end="")
             return 0
         return _run(root, options.command, options.project, options.quiet)
+    except ProjectError as error:
+        return _refuse(*str(error).splitlines())
     except UserError as error:
-        return _refuse(options.command, str(error))
+        return _refuse(f"{options.command}: {error}")
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
         if sentence := disk_sentence(root / "build", error):
-            return _refuse(options.command, sentence)
+            return _refuse(f"{options.command}: {sentence}")
         raise
 
 
-def _refuse(command: str, sentence: str) -> int:
-    print(f"error: {command}: {sentence}", file=sys.stderr)
+def _refuse(*sentences: str) -> int:
+    for sentence in sentences:
+        print(f"error: {sentence}", file=sys.stderr)
     return 2
 
 

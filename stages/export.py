@@ -34,11 +34,9 @@ def run(job: "Job") -> "Metrics":
     if trained:
         keras_model = _load_keras(job.input("train/model.keras"))
         target.write_bytes(_convert(keras_model, settings))
+        model = _checked(target, settings)
     else:
-        _import(job, target)
-    model = tflite.read(target)
-    tflite.require_float(model, target)
-    _require_shape(model, target, settings)
+        model = _import(job, target)
     samples = _samples(job)
     outputs = [values[0] for values in Interpreter(target).run_many(samples)]
     metrics: Metrics = {
@@ -81,35 +79,52 @@ def _convert(model: Any, settings: Project) -> bytes:
     return data
 
 
-def _import(job: "Job", target: Path) -> None:
-    """Take a user's file over as it is, once it is known to be a TFLite file."""
+def _import(job: "Job", target: Path) -> Any:
+    """Take a user's file over, as it is but for an open batch size, which becomes 1."""
     path = job.settings.model.file
     assert path is not None
     source = job.user_file(path)
-    tflite.read(source)
-    shutil.copyfile(source, target)
+    model = _checked(source, job.settings)
+    if tflite.fix_batch(model):
+        tflite.write(model, target)
+    else:
+        shutil.copyfile(source, target)
+    return model
+
+
+def _checked(path: Path, settings: Project) -> Any:
+    """The model in a file that can be deployed.
+
+    Raises:
+        ModelError: it is not float32 throughout, or takes other pictures than the
+            data section makes.
+    """
+    model = tflite.read(path)
+    tflite.require_float(model, path)
+    _require_shape(model, path, settings)
+    return model
 
 
 def _require_shape(model: Any, path: Path, settings: Project) -> None:
     graph = model.subgraphs[0]
     if len(tflite.indices(graph.inputs)) != 1:
         raise ModelError(
-            f"{path.name}: has {len(graph.inputs)} inputs; models with exactly one "
+            f"{path}: has {len(graph.inputs)} inputs; models with exactly one "
             "are supported"
         )
-    found = tflite.shape(graph.tensors[graph.inputs[0]])
+    found = tflite.static_shape(graph.tensors[graph.inputs[0]])
     height, width = settings.data.size
     wanted = (1, height, width, settings.data.channels)
     if found == wanted:
         return
     if len(found) == 4 and found[0] == 1 and min(found) > 0:
         raise ModelError(
-            f"{path.name}: takes {found[1]}×{found[2]}×{found[3]} pictures and the "
+            f"{path}: takes {found[1]}×{found[2]}×{found[3]} pictures and the "
             f"data section makes {height}×{width}×{settings.data.channels}; "
             f"set data.size: [{found[1]}, {found[2]}] and data.channels: {found[3]}"
         )
     raise ModelError(
-        f"{path.name}: its input is {list(found)}; it must be static, "
+        f"{path}: its input is {list(found)}; it must be static, "
         "[1, height, width, channels]; export it with batch 1"
     )
 

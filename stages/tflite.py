@@ -111,6 +111,33 @@ def shape(tensor: Any) -> tuple[int, ...]:
     return () if dims is None else tuple(int(n) for n in dims)
 
 
+def static_shape(tensor: Any) -> tuple[int, ...]:
+    """A tensor's shape, with an open batch size (the first) taken as the 1 it holds."""
+    sizes = shape(tensor)
+    if sizes and sizes[0] == -1 and tensor.shape[0] == 1:
+        return (1, *sizes[1:])
+    return sizes
+
+
+def fix_batch(model: Any) -> bool:
+    """Make open batch sizes 1 for good; returns whether there were any."""
+    changed = False
+    for tensor in model.subgraphs[0].tensors:
+        if -1 in shape(tensor) and -1 not in static_shape(tensor):
+            tensor.shapeSignature = None
+            changed = True
+    return changed
+
+
+def write(model: Any, path: Path) -> None:
+    """Write a ``ModelT`` as a TFLite file."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    path.write_bytes(builder.Output())
+
+
 def name(tensor: Any) -> str:
     """A tensor's name."""
     return bytes(tensor.name or b"").decode("utf-8", "replace")

@@ -62,12 +62,13 @@ def ladder_text(check: Mapping[str, Any]) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     interval = row["ci95"]
     measured = row["accuracy"] is not None
+    exact = row["l1"] == 0
     return (
         row["step"],
         f"{row['accuracy']:.2%}" if measured else "not measured",
         f"{interval[0]:.1%}–{interval[1]:.1%}" if interval else "",
         _format(row["agreement"], ".2%"),
-        _format(row["snr_db"], ".1f", " dB"),
+        "exact" if exact else _format(row["snr_db"], ".1f", " dB"),
         _format(row["psnr_db"], ".1f", " dB"),
         _format(row["l1"], ".2g"),
     )

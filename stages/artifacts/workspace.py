@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from k210.errors import UserError
 
 LOCK_PATIENCE_S = 1.0
@@ -46,6 +44,9 @@ class Workspace:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes out of this project's folder; waits for them."""
+        # imported here, for it takes 70 ms that an idle run can do without
+        from filelock import FileLock, Timeout
+
         self.home.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.home / ".lock")
         try:

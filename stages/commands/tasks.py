@@ -136,6 +136,7 @@ def refuse(sentence: str) -> Failure:
     return _error(sentence)
 
 
-def _error(sentence: str) -> TaskError:
-    print(f"error: {sentence}", file=sys.stderr, flush=True)
-    return TaskError(sentence, report=False)
+def _error(sentences: str) -> TaskError:
+    for sentence in sentences.splitlines():
+        print(f"error: {sentence}", file=sys.stderr, flush=True)
+    return TaskError(sentences, report=False)

@@ -39,7 +39,8 @@ class Why(Command):
                 )
                 print(describe(file.name, states))
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            for sentence in str(error).splitlines():
+                print(f"error: {sentence}", file=sys.stderr)
             return 2
         return 0
 

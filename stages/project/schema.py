@@ -64,7 +64,7 @@ class Split(Section):
         500,
         ge=0,
         le=1_000_000,
-        description="Pictures that choose the best epoch of the training.",
+        description="Pictures that show how the training goes.",
     )
     test: Count = Field(1000, description="Pictures the accuracy is measured on.")
 
@@ -126,10 +126,10 @@ class Model(Section):
         description="The network to train; null if `file` is given.",
     )
     alpha: float = Field(
-        0.25, gt=0, le=1, description="Width of the network, as a fraction of the full."
+        0.5, gt=0, le=1, description="Width of the network, as a fraction of the full."
     )
     dropout: ProperFraction = Field(
-        0.0, description="Fraction of the last features dropped while training."
+        0.1, description="Fraction of the last features dropped while training."
     )
 
 
@@ -151,13 +151,13 @@ class Train(Section):
     """The training, which a `model.file` replaces."""
 
     epochs: int = Field(
-        18, ge=1, le=100_000, description="Passes over the training pictures."
+        28, ge=1, le=100_000, description="Passes over the training pictures."
     )
     batch_size: int = Field(
         64, ge=1, le=10_000, description="Pictures per step of the optimizer."
     )
     learning_rate: float = Field(
-        0.003, gt=0, le=10, description="Largest step size of the optimizer."
+        0.004, gt=0, le=10, description="Largest step size of the optimizer."
     )
     seed: Seed = Field(
         0, description="Sets first weights, order of pictures and augmentation."

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from k210.errors import UserError
 from stages import dataset
 from stages.artifacts import write_json
-from stages.dataset import Dataset, Split
+from stages.dataset import Dataset, Labels, Split
 from stages.project.schema import Augment, Data, Project, Train
 from stages.train.mobilenet_v1 import mobilenet_v1
 
@@ -53,7 +53,6 @@ def _train(job: "Job", data: Dataset, classes: int) -> "Metrics":
     keras.utils.set_random_seed(settings.train.seed)
     model = _build(settings, classes)
     train = _floats(settings.data, data.train)
-    validation = _floats(settings.data, data.validation)
     steps = -(-len(data.train) // settings.train.batch_size)
     _compile(model, settings.train, steps)
     job.scratch.mkdir(parents=True, exist_ok=True)
@@ -62,7 +61,7 @@ def _train(job: "Job", data: Dataset, classes: int) -> "Metrics":
         model.fit(
             _batches(train, data.train.labels, settings),
             epochs=settings.train.epochs,
-            validation_data=(validation, data.validation.labels),
+            validation_data=_validation(settings.data, data.validation),
             verbose=0,
             callbacks=[
                 keras.callbacks.CSVLogger(str(history), append=True),
@@ -105,6 +104,12 @@ def _floats(settings: Data, split: Split) -> Floats:
     return spec.to_float(spec.prepare_batch(split.images))
 
 
+def _validation(settings: Data, split: Split) -> tuple[Floats, Labels] | None:
+    if split.labels is None or not len(split):
+        return None
+    return _floats(settings, split), split.labels
+
+
 def _batches(images: Floats, labels: Any, settings: Project) -> Any:
     """A tf.data pipeline of augmented batches, shuffled anew each epoch."""
     import tensorflow as tf
@@ -139,10 +144,8 @@ def _augmentation(settings: Augment, background: float, seed: int) -> Any:
 
 
 def _words(logs: dict[str, float]) -> str:
-    return (
-        f"loss {logs['loss']:.3f} accuracy {logs['accuracy']:.3f} "
-        f"validation {logs['val_accuracy']:.3f}"
-    )
+    shown = {"loss": "loss", "accuracy": "accuracy", "validation": "val_accuracy"}
+    return " ".join(f"{k} {logs[v]:.3f}" for k, v in shown.items() if v in logs)
 
 
 def _write_history(log: Path, target: Path) -> None:

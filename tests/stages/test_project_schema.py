@@ -28,13 +28,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "model": {
         "file": None,
         "architecture": "mobilenet_v1",
-        "alpha": 0.25,
-        "dropout": 0.0,
+        "alpha": 0.5,
+        "dropout": 0.1,
     },
     "train": {
-        "epochs": 18,
+        "epochs": 28,
         "batch_size": 64,
-        "learning_rate": 0.003,
+        "learning_rate": 0.004,
         "seed": 0,
         "augment": {"rotation": 10.0, "shift": 0.1, "zoom": 0.1},
     },
