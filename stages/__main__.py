@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command in _PRINTERS:
             print(_PRINTERS[options.command](), end="")
             return 0
-        return _run(root, options.command, options.project, options.quiet)
+        return _run(root, options)
     except ProjectError as error:
         return _refuse(*str(error).splitlines())
     except UserError as error:
@@ -72,23 +72,30 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--project", help="name of the project; default: the one of pipeline.yaml"
         )
+        command.add_argument(
+            "--if-stale",
+            action="store_true",
+            help="do nothing if an earlier run has left a valid result",
+        )
         command.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("schema", help="print the JSON Schema of the YAML files")
     commands.add_parser("reference", help="print the YAML reference as Markdown")
     return parser
 
 
-def _run(root: Path, stage: str, name: str | None, quiet: bool) -> int:
+def _run(root: Path, options: argparse.Namespace) -> int:
     """Run one stage of a project, its libraries' chatter in a log."""
     die_with_parent()
-    settings = project.load(project.select(root, name), root)
+    stage = options.command
+    settings = project.load(project.select(root, options.project), root)
     ws = Workspace(root, settings.project.name)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with chatter_diverted(ws.log(stage)) as stream:
         from stages.lifecycle import run_stage
 
-        run_stage(ws, stage, settings, Console(stream, stage))
-    if stage != "check" or quiet:
+        console = Console(stream, stage)
+        run_stage(ws, stage, settings, console, options.if_stale)
+    if stage != "check" or options.quiet:
         return 0
     check = read_json(ws.path("check/check.json"))
     print(ladder_text(check))

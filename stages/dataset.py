@@ -140,7 +140,7 @@ def load_recorded(settings: Data, root: Path, split_json: Any) -> Dataset:
         if split.digest() != split_json["splits"][name]["digest"]:
             raise UserError(
                 f"data: the {name} split is no longer what train/split.json records; "
-                "run `doit train --fresh` to split the data again"
+                "run the train stage to split the data again"
             )
     return dataset
 

@@ -113,5 +113,5 @@ def verify(board: Board, address: int, contents: Slot) -> None:
             raise BoardError(
                 f"the {name} in flash at {address + part.offset:#x} is not what was "
                 f"written (SHA-256 {found[:8]}… instead of {part.sha256.hex()[:8]}…); "
-                "run `doit flash` again; if it stays so, the flash is worn"
+                "run the flash stage again; if it stays so, the flash is worn"
             )

@@ -77,8 +77,22 @@ class Job:
         return self._ws.root / path
 
 
-def run_stage(ws: Workspace, name: str, settings: Project, console: Console) -> Run:
+def run_stage(
+    ws: Workspace,
+    name: str,
+    settings: Project,
+    console: Console,
+    only_if_stale: bool = False,
+) -> None:
     """Run one stage and publish what it made.
+
+    Args:
+        ws: the project's folder.
+        name: the stage.
+        settings: the project's settings.
+        console: where it shows its progress.
+        only_if_stale: do nothing where, once the project's lock is ours, another
+            process turns out to have left a valid result.
 
     Raises:
         UserError: its inputs are missing, changed or wrong, or its output is.
@@ -91,17 +105,26 @@ def run_stage(ws: Workspace, name: str, settings: Project, console: Console) -> 
             ws.recover(stage.name)
         digests = _linked_digests(ws, stages[:position])
         state = inspect(ws, stages[position], data, _needed(stages[position], digests))
+        if only_if_stale and state.kind == "valid":
+            return
         run = _execute(ws, state, settings, console)
         if state.stage.cached:
-            RunCache(ws).store(run)
-    return run
+            _keep(ws, run, console)
+
+
+def _keep(ws: Workspace, run: Run, console: Console) -> None:
+    """Store a result; where that fails it is still the stage's result."""
+    try:
+        RunCache(ws).store(run)
+    except OSError as error:
+        console.say(f"cache: this result is not kept for later: {error.strerror}")
 
 
 def _needed(stage: Stage, digests: dict[str, str]) -> dict[str, str]:
     for name in stage.inputs:
         if name not in digests:
             maker = name.split("/")[0]
-            raise UserError(f"{name} is missing; run `doit {maker}` first")
+            raise UserError(f"{name} is missing; run the {maker} stage first")
     return digests
 
 
@@ -117,12 +140,12 @@ def _linked_digests(ws: Workspace, earlier: tuple[Stage, ...]) -> dict[str, str]
         if (run := read_run(ws, stage.name)) is None:
             continue
         if broken := run.broken(ws):
-            raise UserError(f"{broken[0]}; run `doit {stage.name}` to make it again")
+            raise UserError(f"{broken[0]}; run the {stage.name} stage to make it again")
         for name in stage.inputs:
             if run.parts.get(f"input {name}") != digests.get(name):
                 raise UserError(
                     f"{stage.name}/ was made from another {name} than the one that "
-                    f"stands there now; run `doit {stage.name}` to link the chain"
+                    f"stands there now; run the {stage.name} stage to link the chain"
                 )
         digests.update({name: record.digest for name, record in run.files.items()})
     return digests

@@ -113,7 +113,7 @@ def _load(board: Board, address: int, kmodel: bytes) -> None:
     if held != kmodel:
         raise BoardError(
             f"the model in the board's flash at {address:#x} is not the compiled one; "
-            "run `doit flash`"
+            "run the flash stage"
         )
     board.load(address)
 

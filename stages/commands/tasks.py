@@ -68,7 +68,7 @@ class StageTask:
         """doit's action: bring the stage up to date; the outcome for the reporter."""
         started = time.monotonic()
         try:
-            outcome = self._restore(fresh) or self._run()
+            outcome = self._restore(fresh) or self._run(fresh)
         except UserError as error:
             return _error(f"{self.stage}: {error}")
         except OSError as error:
@@ -94,18 +94,14 @@ class StageTask:
                 return "restored" if RunCache(self.ws).restore(state.key) else ""
         return ""
 
-    def _run(self) -> str | Failure:
+    def _run(self, fresh: bool) -> str | Failure:
         command = [sys.executable, "-m", "stages", self.stage]
-        quiet = ["--quiet"] if self.stage == "check" else []  # `judge` speaks
+        command += ["--project", self.project, "--quiet"]  # `judge` speaks
+        command += [] if fresh else ["--if-stale"]
         environment = dict(os.environ)
         if multiprocessing.current_process().name != "MainProcess":
             environment[PLAIN_VARIABLE] = "1"
-        done = subprocess.run(
-            [*command, "--project", self.project, *quiet],
-            cwd=self.root,
-            env=environment,
-            check=False,
-        )
+        done = subprocess.run(command, cwd=self.root, env=environment, check=False)
         if done.returncode == 2:
             return TaskError(f"{self.stage} was refused", report=False)
         if done.returncode:

@@ -73,7 +73,7 @@ def _request(job: "Job", plan: dict[str, Any], spec: Input) -> Request:
     if found != (1, height, width, channels):
         raise ModelError(
             f"{path}: takes {list(found)} and the calibration samples are "
-            f"{list(spec.shape)} (NCHW); run `doit quantize` again"
+            f"{list(spec.shape)} (NCHW); run the quantize stage again"
         )
     if plan["method"] not in METHODS:
         raise ModelError(
@@ -104,7 +104,7 @@ def _calibration(path: Path, count: int, spec: Input) -> NDArray[np.uint8]:
     if samples.shape != wanted or samples.dtype != np.uint8:
         raise ModelError(
             f"{path}: holds {samples.dtype} {samples.shape} and the plan says uint8 "
-            f"{wanted}; run `doit quantize` again"
+            f"{wanted}; run the quantize stage again"
         )
     return samples
 
