@@ -12,17 +12,20 @@ from typing import Any
 
 from k210.errors import UserError
 from stages import project
+from stages.commands import processes
 from stages.commands.reporter import LineReporter
 from stages.commands.tasks import StageTask, refuse
 from stages.graph import STAGES, Stage, stages_of
 from stages.project import ProjectFile
+
+processes.settle()
 
 ROOT = Path.cwd()
 MEASURE = "_measure"  # the check stage; the task `check` judges what it measured
 
 DOIT_CONFIG = {
     "default_tasks": ["deploy"],
-    "backend": "json",
+    "backend": "whole_json",
     "dep_file": ".doit.db.json",
     "reporter": LineReporter,
     "verbosity": 2,

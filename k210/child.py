@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,10 +38,16 @@ class ChildTimeout(ModelError):
     """The child did not answer in time and was killed."""
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies (Linux only)."""
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies (Linux only).
+
+    Args:
+        parent: its process id; if it has died already, so does this process.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Child:
@@ -62,10 +69,13 @@ class Child:
         what: str,
     ) -> None:
         self._log, self._what = log, what
+        self._ready = False
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, prepare, arguments, log), daemon=True
+            target=_serve,
+            args=(os.getpid(), theirs, prepare, arguments, log),
+            daemon=True,
         )
         self._process.start()
         theirs.close()
@@ -83,17 +93,24 @@ class Child:
             ChildCrashed: it died.
             ChildTimeout: it took too long.
         """
+        deadline = time.monotonic() + timeout
         try:
+            if not self._ready:  # sending to a child that does not listen may block
+                self._receive(timeout, deadline)
+                self._ready = True
             self._pipe.send(request)
-            if not self._pipe.poll(timeout):
-                self.close()
-                raise ChildTimeout(
-                    f"{self._what} did not end within {timeout:g} s and was stopped; "
-                    f"see {self._log}"
-                )
-            answer = self._pipe.recv()
-        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return self._receive(timeout, deadline)
+        except (EOFError, OSError):
             raise self._crash() from None
+
+    def _receive(self, timeout: float, deadline: float) -> Any:
+        if not self._pipe.poll(max(0.0, deadline - time.monotonic())):
+            self.close()
+            raise ChildTimeout(
+                f"{self._what} did not end within {timeout:g} s and was stopped; "
+                f"see {self._log}"
+            )
+        answer = self._pipe.recv()
         if isinstance(answer, UserError):
             raise answer
         return answer
@@ -125,20 +142,24 @@ class Child:
 
 
 def _serve(
+    parent: int,
     pipe: Connection,
     prepare: Callable[..., Answer],
     arguments: tuple[Any, ...],
     log: Path,
 ) -> None:
-    """The child's main function: redirect, prepare, answer until the pipe closes."""
-    die_with_parent()
+    """The child's main function: redirect, prepare, answer until the pipe closes.
+
+    What it sends first is None, or the error that kept it from being prepared.
+    """
+    die_with_parent(parent)
     _redirect(log)
     try:
         answer = prepare(*arguments)
     except UserError as error:
-        pipe.recv()
         pipe.send(error)
         return
+    pipe.send(None)
     while True:
         try:
             request = pipe.recv()

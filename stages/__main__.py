@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
             help="do nothing if an earlier run has left a valid result",
         )
         command.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
+        command.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     commands.add_parser("schema", help="print the JSON Schema of the YAML files")
     commands.add_parser("reference", help="print the YAML reference as Markdown")
     return parser
@@ -85,7 +86,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(root: Path, options: argparse.Namespace) -> int:
     """Run one stage of a project, its libraries' chatter in a log."""
-    die_with_parent()
+    if options.parent is not None:
+        die_with_parent(options.parent)
     stage = options.command
     settings = project.load(project.select(root, options.project), root)
     ws = Workspace(root, settings.project.name)

@@ -6,6 +6,9 @@ samples.
 """
 
 import hashlib
+import tokenize
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,22 @@ from stages.project.schema import Data
 
 Pictures = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+
+LARGEST_LABEL = 65535
+"""More classes than anything that fits the chip could tell apart."""
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    RuntimeError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy raises for files that are no ``.npz`` archives, or damaged ones."""
 
 
 @dataclass(frozen=True)
@@ -184,11 +203,7 @@ def _mnist(settings: Data, root: Path) -> tuple[Pictures, Labels | None]:
 def _npz(settings: Data, root: Path) -> tuple[Pictures, Labels | None]:
     assert settings.path is not None
     path = root / settings.path
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError) as error:
-        raise UserError(f"{path}: not a readable .npz file: {error}") from None
+    arrays = _arrays(path)
     if "images" not in arrays:
         raise UserError(f"{path}: has no array `images` (uint8, N×H×W or N×H×W×C)")
     images, labels = arrays["images"], arrays.get("labels")
@@ -204,11 +219,25 @@ def _npz(settings: Data, root: Path) -> tuple[Pictures, Labels | None]:
     return images, labels
 
 
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with path.open("rb") as file:  # numpy would leave it open on an error
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("it is a single array; save it with numpy.savez")
+            with archive:
+                arrays = {name: archive[name] for name in archive.files}
+    except UNREADABLE as error:
+        raise UserError(f"{path}: not a readable .npz file: {error}") from None
+    return {k: v for k, v in arrays.items() if isinstance(v, np.ndarray)}
+
+
 def _checked_labels(path: Path, labels: NDArray[Any], count: int) -> Labels:
-    if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
+    whole = labels.shape == (count,) and labels.dtype.kind in "iu"
+    if not whole or labels.min() < 0 or labels.max() > LARGEST_LABEL:
         raise UserError(
             f"{path}: labels is {labels.dtype} {labels.shape}; "
-            f"it must be {count} integers from 0"
+            f"it must be {count} integers from 0 to {LARGEST_LABEL}"
         )
     return labels.astype(np.int64)
 

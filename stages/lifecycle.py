@@ -167,8 +167,7 @@ def _execute(ws: Workspace, state: State, settings: Project, console: Console) -
         ws.publish(stage.name)
     finally:
         shutil.rmtree(ws.draft(stage.name), ignore_errors=True)
-    for scratch in job.scratch.parent.glob(f"{stage.name}-*"):
-        shutil.rmtree(scratch, ignore_errors=True)
+    ws.clear_scratch(stage.name)
     return run
 
 

@@ -48,6 +48,7 @@ class Convolution:
 
     ``input`` and ``output`` are height, width, channels of the maps; ``kernel``,
     ``stride`` and ``dilation`` are (y, x); ``pixels`` includes a PAD in front of it.
+    ``pointwise_next`` says that its map is read by one 1×1 convolution alone.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Convolution:
     dilation: tuple[int, int]
     padding: str
     pixels: Pixels
+    pointwise_next: bool
 
 
 def run(job: "Job") -> "Metrics":
@@ -100,19 +102,12 @@ def convolutions(model: Any) -> list[Convolution]:
     Raises:
         ModelError: one is grouped, which nncase miscompiles silently.
     """
-    graph = model.subgraphs[0]
     pads = _pads_in_front(model)
-    found = []
-    for operator in graph.operators:
-        kind = tflite.operator_name(model, operator)
-        if kind in CONVOLUTIONS:
-            source = int(operator.inputs[0])
-            found.append(
-                _convolution(
-                    graph, operator, kind == "DEPTHWISE_CONV_2D", pads.get(source)
-                )
-            )
-    return found
+    return [
+        _convolution(model, operator, pads.get(int(operator.inputs[0])))
+        for operator in model.subgraphs[0].operators
+        if tflite.operator_name(model, operator) in CONVOLUTIONS
+    ]
 
 
 def _pads_in_front(model: Any) -> dict[int, tuple[Pixels, int]]:
@@ -131,11 +126,26 @@ def _pads_in_front(model: Any) -> dict[int, tuple[Pixels, int]]:
     return pads
 
 
+def _pointwise_next(model: Any, tensor: int) -> bool:
+    """Whether one 1×1 convolution of stride 1, and nothing else, reads a map."""
+    graph = model.subgraphs[0]
+    readers = [op for op in graph.operators if tensor in tflite.indices(op.inputs)]
+    if len(readers) != 1 or tensor in tflite.indices(graph.outputs):
+        return False
+    (reader,) = readers
+    if tflite.operator_name(model, reader) != "CONV_2D":
+        return False
+    options = reader.builtinOptions
+    kernel = tflite.shape(graph.tensors[reader.inputs[1]])[1:3]
+    return (*kernel, options.strideH, options.strideW) == (1, 1, 1, 1)
+
+
 def _convolution(
-    graph: Any, operator: Any, depthwise: bool, pad: tuple[Pixels, int] | None
+    model: Any, operator: Any, pad: tuple[Pixels, int] | None
 ) -> Convolution:
+    depthwise = tflite.operator_name(model, operator) == "DEPTHWISE_CONV_2D"
     options = operator.builtinOptions
-    tensors = graph.tensors
+    tensors = model.subgraphs[0].tensors
     padded = tflite.shape(tensors[operator.inputs[0]])[1:]
     weights = tflite.shape(tensors[operator.inputs[1]])
     output = tensors[operator.outputs[0]]
@@ -167,6 +177,7 @@ def _convolution(
         dilation=dilation,
         padding="SAME" if same else "VALID",
         pixels=pixels,
+        pointwise_next=_pointwise_next(model, int(operator.outputs[0])),
     )
 
 
@@ -189,16 +200,31 @@ def verdict(layer: Convolution) -> tuple[Where, str]:
 
 
 def _cpu_reason(layer: Convolution) -> str:
-    height, width, channels = layer.input
+    height, width = _computed_on(layer)
     if layer.kernel not in ((1, 1), (3, 3)):
         return (
             f"the KPU has no {layer.kernel[0]}×{layer.kernel[1]} kernel: float on CPU"
         )
-    if max(channels, layer.output[2]) > MAX_CHANNELS:
+    if max(layer.input[2], layer.output[2]) > MAX_CHANNELS:
         return f"more than {MAX_CHANNELS} channels: float on the CPU"
     if height > MAX_HEIGHT or width > MAX_WIDTH:
         return f"a map over {MAX_HEIGHT}×{MAX_WIDTH}: float on the CPU"
+    if layer.dilation != (1, 1) and min(height, width) < SMALLEST_MAP:
+        return "phases under 4×4: float on the CPU"
     return ""
+
+
+def _computed_on(layer: Convolution) -> tuple[int, int]:
+    """Height and width of the map that the KPU would be given.
+
+    The CPU has padded it with what is too much for the KPU; of a dilated convolution
+    it is one phase of the map, with all padding.
+    """
+    (height, width, _), (step_y, step_x) = layer.input, layer.dilation
+    dilated = layer.dilation != (1, 1)
+    natural = 0 if dilated else layer.kernel[0] // 2
+    top, bottom, left, right = (max(0, side - natural) for side in layer.pixels.sides())
+    return -(-(height + top + bottom) // step_y), -(-(width + left + right) // step_x)
 
 
 def _stride_one(layer: Convolution) -> tuple[Where, str]:
@@ -216,6 +242,8 @@ def _stride_two(layer: Convolution) -> tuple[Where, str]:
     top, bottom, left, right = layer.pixels.sides()
     starts_as_kpu = (top, left) == (natural, natural)
     if even and starts_as_kpu and max(bottom, right) <= natural:
+        if layer.depthwise and not layer.pointwise_next:
+            return "kpu+cpu", "only a 1×1 convolution behind it could pick its pixels"
         return "kpu", "every second pixel of an even map"
     if starts_as_kpu:
         return "kpu+cpu", "every second pixel of an odd map: the CPU adds one"

@@ -20,14 +20,14 @@ from k210.errors import ModelError
 IDENTIFIER = b"TFL3"
 UNREADABLE = (
     struct.error,
-    IndexError,
+    LookupError,
     ValueError,
     TypeError,
     AttributeError,
     OverflowError,
     MemoryError,
 )
-"""What the flatbuffers accessors raise when offsets point nowhere."""
+"""What reading raises when offsets, indices or enumerators point nowhere."""
 
 QUANTIZED = ("INT8", "UINT8", "INT16", "INT4")
 """Element types that only quantized models have."""
@@ -91,7 +91,8 @@ def _check(path: Path, model: Any) -> None:
         )
     graph = model.subgraphs[0]
     for tensor in graph.tensors:
-        shape(tensor)
+        static_shape(tensor)
+        type_name(tensor)
         constant(model, tensor)
     for operator in graph.operators or []:
         operator_name(model, operator)

@@ -4,15 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from stages.graph import NAMES
+
 REPOSITORY = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+SMALL_KMODELS = Path(__file__).parent / "k210" / "small_kmodels.py"
 
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
@@ -26,6 +29,16 @@ quantize: {samples: 16}
 check: {samples: 60}
 """
 """A project that trains in seconds; it learns next to nothing."""
+
+IMPORTED = """\
+project: {name: imported}
+data: {kind: synthetic, split: {train: 24, validation: 4, test: 20}}
+model: {file: model.tflite}
+quantize: {samples: 16}
+export: {samples: 4}
+check: {samples: 20}
+"""
+"""A project that brings its model, `model.tflite` beside the YAML."""
 
 
 @dataclass(frozen=True)
@@ -146,3 +159,62 @@ def deployed(deployed_once: Path, tmp_path: Path) -> Checkout:
     root = tmp_path / "checkout"
     shutil.copytree(deployed_once, root)
     return Checkout(root)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models of models.py, made once."""
+    folder = tmp_path_factory.mktemp("models")
+    script = Path(__file__).with_name("models.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def imported_once(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The root of a checkout whose project brings its model, run up to the check."""
+    checkout = make_checkout(tmp_path_factory.mktemp("imported") / "checkout", IMPORTED)
+    shutil.copyfile(models / "plain.tflite", checkout.root / "model.tflite")
+    for stage in NAMES[: NAMES.index("report")]:
+        done = checkout.stage(stage)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return checkout.root
+
+
+@pytest.fixture
+def imported(imported_once: Path, tmp_path: Path) -> Checkout:
+    """A copy, for this test alone, of a checkout with a brought model, checked."""
+    root = tmp_path / "checkout"
+    shutil.copytree(imported_once, root)
+    return Checkout(root)
+
+
+@pytest.fixture(scope="session")
+def compile_small(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], tuple[bytes, str]]:
+    """Compile "residual" or "dilated" in a process of its own.
+
+    Returns the kmodel and what nncase printed.
+    """
+    folder = tmp_path_factory.mktemp("small_kmodels")
+
+    def run(*arguments: str | Path) -> str:
+        command = [sys.executable, SMALL_KMODELS, *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
+        return done.stdout.decode()
+
+    def compile_small(name: str) -> tuple[bytes, str]:
+        target = folder / f"{name}.kmodel"
+        log = run("compile", folder / f"{name}.tflite", target)
+        return target.read_bytes(), log
+
+    run("export", folder)
+    return compile_small

@@ -6,6 +6,7 @@ been compared with the record; the least recently used go when it grows too larg
 """
 
 import hashlib
+import lzma
 import os
 import shutil
 import time
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from k210.errors import UserError
 from stages.artifacts.records import CHUNK, RUN, Run, record_file
@@ -26,6 +28,20 @@ STALE_S = 3600.0
 
 class DamagedEntry(Exception):
     """A cache entry that is not what was stored."""
+
+
+DAMAGE = (
+    DamagedEntry,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What damage to an archive makes zipfile raise."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,7 @@ class RunCache:
         try:
             with zipfile.ZipFile(self._path(key)) as archive:
                 return Run.from_json(archive.read(RUN))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, *DAMAGE):
             return None
 
     def store(self, run: Run) -> None:
@@ -83,16 +99,18 @@ class RunCache:
         None is returned as if it had never been there.
         """
         if (run := self.peek(key)) is None:
-            self._path(key).unlink(missing_ok=True)
+            if self._path(key).exists():
+                self._drop(key, "it is no archive with a record")
             return None
         draft = self.ws.start_draft(run.stage)
         unpacked = {name: self._unpacked(draft, run.stage, name) for name in run.files}
         try:
             self._unpack(key, run, unpacked)
-        except (DamagedEntry, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except DAMAGE as error:
             shutil.rmtree(draft)
-            self._path(key).unlink(missing_ok=True)
-            print(f"cache: dropped a damaged entry of {run.stage} ({error})")
+            for path in unpacked.values():
+                path.unlink(missing_ok=True)
+            self._drop(key, str(error))
             return None
         files = {
             name: record_file(unpacked[name], record.digest, record.sha256)
@@ -106,6 +124,10 @@ class RunCache:
         self.ws.publish(run.stage)
         os.utime(self._path(key))
         return restored
+
+    def _drop(self, key: str, damage: str) -> None:
+        self._path(key).unlink(missing_ok=True)
+        print(f"cache: dropped a damaged entry, {key[:12]} ({damage})", flush=True)
 
     def _unpacked(self, draft: Path, stage: str, name: str) -> Path:
         """Where an output waits until all of them are verified."""
@@ -161,19 +183,35 @@ def capacity() -> float:
         UserError: the environment variable is not a number.
     """
     text = os.environ.get(CAPACITY_VARIABLE, str(DEFAULT_CAPACITY_MIB))
-    try:
-        return float(text)
-    except ValueError:
+    if (size := mebibytes(text)) is None:
         raise UserError(
-            f"{CAPACITY_VARIABLE}={text}: not a number; give the cache's size in MiB"
-        ) from None
+            f"{CAPACITY_VARIABLE}={text}: not a size; give the cache's in MiB"
+        )
+    return size
+
+
+def mebibytes(text: str) -> float | None:
+    """A size as a person writes it; None if it is no number from 0."""
+    try:
+        size = float(text)
+    except ValueError:
+        return None
+    return size if size >= 0 else None
 
 
 def _copy(archive: zipfile.ZipFile, name: str, target: Path) -> str:
     """Unpack one member; returns the SHA-256 of what was written."""
     digest = hashlib.sha256()
     with archive.open(name) as source, target.open("wb") as file:
-        while chunk := source.read(CHUNK):
+        while chunk := _read(source):
             digest.update(chunk)
             file.write(chunk)
     return digest.hexdigest()
+
+
+def _read(source: IO[bytes]) -> bytes:
+    """The next bytes of a member; bz2 reports damage as an OSError."""
+    try:
+        return source.read(CHUNK)
+    except OSError as error:
+        raise DamagedEntry(str(error)) from None

@@ -38,6 +38,11 @@ class Workspace:
         """A folder that outlives a kill, for the work of one key only."""
         return self.home / ".scratch" / f"{stage}-{key[:16]}"
 
+    def clear_scratch(self, stage: str) -> None:
+        """Delete a stage's scratch folders, of all keys."""
+        for folder in (self.home / ".scratch").glob(f"{stage}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _retired(self, stage: str) -> Path:
         return self.home / f".{stage}.old"
 
@@ -95,6 +100,7 @@ class Workspace:
             shutil.rmtree(self.path(stage), ignore_errors=True)
             shutil.rmtree(self.draft(stage), ignore_errors=True)
             shutil.rmtree(self._retired(stage), ignore_errors=True)
+            self.clear_scratch(stage)
 
 
 def read_json(path: Path) -> Any:

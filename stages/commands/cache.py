@@ -9,6 +9,7 @@ from doit.cmd_base import Command
 
 from k210.errors import UserError
 from stages.artifacts import RunCache, Workspace, capacity
+from stages.artifacts.cache import mebibytes
 from stages.graph import STAGES
 
 MIB = 1 << 20
@@ -64,13 +65,12 @@ def _list(cache: RunCache) -> None:
 def _prune(cache: RunCache, arguments: list[str]) -> None:
     limit = capacity()
     if arguments:
-        try:
-            limit = float(arguments[0])
-        except ValueError:
+        if (size := mebibytes(arguments[0])) is None:
             raise UserError(
                 f"{arguments[0]!r} is not a number of MiB; say for example "
                 "`doit cache prune 500`"
-            ) from None
+            )
+        limit = size
     dropped = cache.prune(limit)
     freed = sum(entry.size for entry in dropped) / MIB
     print(f"dropped {len(dropped)} results, {freed:.1f} MiB")

@@ -5,11 +5,10 @@ Imports nothing heavy: an idle ``doit`` must cost no more than doit itself.
 
 import multiprocessing
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,6 +23,7 @@ from stages.artifacts import (
     read_json,
     recorded_digests,
 )
+from stages.commands.processes import INTERRUPTED, run_stage
 from stages.console import PLAIN_VARIABLE
 from stages.faults import disk_sentence
 from stages.graph import Stage, find_stage, stages_of
@@ -36,10 +36,10 @@ Failure: TypeAlias = TaskError | TaskFailed
 class StageTask:
     """One stage of one project, as doit's callbacks need it (and can pickle it)."""
 
-    root: Path
+    root: Path = field(repr=False)
     project: str
     stage: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(repr=False)  # `doit clean` prints the rest
 
     @property
     def ws(self) -> Workspace:
@@ -76,7 +76,7 @@ class StageTask:
                 return _error(f"{self.stage}: {sentence}")
             raise
         except KeyboardInterrupt:
-            return _error(f"{self.stage}: interrupted; run again to go on from here")
+            return _error(f"{self.stage}: {INTERRUPTED}")
         if isinstance(outcome, str):
             return {"outcome": outcome, "seconds": time.monotonic() - started}
         return outcome
@@ -90,23 +90,22 @@ class StageTask:
             state = self.state()
             if state.kind == "valid":
                 return "up to date"
-            if state.kind == "cached" and state.key is not None:
+            if state.stage.cached and state.key is not None:
                 return "restored" if RunCache(self.ws).restore(state.key) else ""
         return ""
 
     def _run(self, fresh: bool) -> str | Failure:
-        command = [sys.executable, "-m", "stages", self.stage]
-        command += ["--project", self.project, "--quiet"]  # `judge` speaks
-        command += [] if fresh else ["--if-stale"]
+        arguments = [self.stage, "--project", self.project, "--quiet"]  # `judge` speaks
+        arguments += [] if fresh else ["--if-stale"]
         environment = dict(os.environ)
         if multiprocessing.current_process().name != "MainProcess":
             environment[PLAIN_VARIABLE] = "1"
-        done = subprocess.run(command, cwd=self.root, env=environment, check=False)
-        if done.returncode == 2:
+        status = run_stage(arguments, self.root, environment)
+        if status == 2:
             return TaskError(f"{self.stage} was refused", report=False)
-        if done.returncode:
+        if status:
             return _error(
-                f"{self.stage} ended with status {done.returncode}; "
+                f"{self.stage} ended with status {status}; "
                 f"see {self.ws.log(self.stage)}"
             )
         return "ran"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from k210 import kmodel, limits
 from k210.child import Child
 from k210.errors import ModelError
-from k210.kmodel import Kmodel
+from k210.kmodel import Kmodel, KmodelError
 from k210.manifest import Input, Manifest, Output
 from k210.simulator import Simulator
 from stages import tflite
@@ -43,7 +43,7 @@ def run(job: "Job") -> "Metrics":
     spec = Input(**plan["input"])
     request = _request(job, plan, spec)
     result = _compile(job, request)
-    data = kmodel.canonical(result.kmodel)
+    data = _canonical(result.kmodel)
     parsed = kmodel.parse(data)
     _require_fit(parsed)
     _require_finite(data, request.samples[:TRIALS], job.log)
@@ -118,6 +118,18 @@ def _compile(job: "Job", request: Request) -> Result:
         result: Result = child.ask(request, timeout)
         advance(1, "")
     return result
+
+
+def _canonical(data: bytes) -> bytes:
+    """The kmodel without its uninitialised bits, once it is known to be sound."""
+    try:
+        return kmodel.canonical(data)
+    except KmodelError as error:
+        raise ModelError(
+            f"nncase made a kmodel that its own runtime would refuse ({error}); it "
+            "does so for an unpadded convolution whose map a KPU layer and the CPU "
+            "both read: pad that convolution, or use its map once"
+        ) from None
 
 
 def _require_fit(parsed: Kmodel) -> None:

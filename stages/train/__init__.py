@@ -1,7 +1,7 @@
 """Split the data and train the float model.
 
 Projects that bring a TFLite file only have their data split. Training resumes from
-its last finished epoch when it was killed: Keras' backup lies in the job's scratch
+its last finished epoch when it was killed: its backup lies in the job's scratch
 folder, which belongs to one key only.
 """
 
@@ -17,6 +17,7 @@ from stages import dataset
 from stages.artifacts import write_json
 from stages.dataset import Dataset, Labels, Split
 from stages.project.schema import Augment, Data, Project, Train
+from stages.train.backup import Backup, Row
 from stages.train.mobilenet_v1 import mobilenet_v1
 
 if TYPE_CHECKING:
@@ -55,25 +56,24 @@ def _train(job: "Job", data: Dataset, classes: int) -> "Metrics":
     train = _floats(settings.data, data.train)
     steps = -(-len(data.train) // settings.train.batch_size)
     _compile(model, settings.train, steps)
-    job.scratch.mkdir(parents=True, exist_ok=True)
-    history = job.scratch / "history.csv"
+    backup = Backup(job.scratch)
     with job.console.progress("epoch", settings.train.epochs) as advance:
         model.fit(
             _batches(train, data.train.labels, settings),
             epochs=settings.train.epochs,
+            initial_epoch=backup.resume(model),
             validation_data=_validation(settings.data, data.validation),
             verbose=0,
             callbacks=[
-                keras.callbacks.CSVLogger(str(history), append=True),
-                keras.callbacks.BackupAndRestore(
-                    str(job.scratch / "backup"), delete_checkpoint=False
+                keras.callbacks.LambdaCallback(
+                    on_epoch_end=lambda epoch, logs: backup.save(model, logs)
                 ),
                 keras.callbacks.LambdaCallback(
                     on_epoch_end=lambda epoch, logs: advance(epoch + 1, _words(logs))
                 ),
             ],
         )
-    _write_history(history, job.output("train/history.csv"))
+    _write_history(backup.history, job.output("train/history.csv"))
     _without_optimizer(model).save(job.output("train/model.keras"))
     return _measure(model, data, settings)
 
@@ -148,14 +148,11 @@ def _words(logs: dict[str, float]) -> str:
     return " ".join(f"{k} {logs[v]:.3f}" for k, v in shown.items() if v in logs)
 
 
-def _write_history(log: Path, target: Path) -> None:
-    """Keep one row per epoch: a kill may have left the last one to be done twice."""
-    with log.open(newline="") as file:
-        rows = {row["epoch"]: row for row in csv.DictReader(file)}
+def _write_history(history: list[Row], target: Path) -> None:
     with target.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(next(iter(rows.values()))))
+        writer = csv.DictWriter(file, fieldnames=["epoch", *history[0]])
         writer.writeheader()
-        writer.writerows(rows.values())
+        writer.writerows({"epoch": epoch, **row} for epoch, row in enumerate(history))
 
 
 def _without_optimizer(model: Any) -> Any:

@@ -47,8 +47,10 @@ def mobilenet_v1(
 
     layers = keras.layers
     inputs = keras.Input(shape, name="input")
-    x = _convolution(inputs, widths(alpha, STEM), kernel=3, stride=2)
-    smallest = -(-min(shape[:2]) // 2)
+    smallest = min(shape[:2])
+    stride = 2 if -(-smallest // 2) >= SMALLEST_MAP else 1
+    x = _convolution(inputs, widths(alpha, STEM), kernel=3, stride=stride)
+    smallest = -(-smallest // stride)
     for filters, stride in BLOCKS:
         smallest = -(-smallest // stride)
         if smallest < SMALLEST_MAP:

@@ -1,0 +1,242 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Checkout, assert_refused
+
+from k210 import slot
+from k210.board import BoardSpec
+from k210.errors import BoardError
+from k210.simulated import SimulatedBoard
+from k210.slot import Slot, SlotError
+from stages import flash
+
+ADDRESS = 0x100000
+SIZE = 0x800000
+SECTOR = 4096
+IMAGE = "build/imported/board/flash.bin"
+
+OLD = Slot(b"old kmodel" * 2000, b'{"of": "the old"}')
+NEW = Slot(b"new kmodel" * 2600, b'{"of": "the new"}')
+RETOUCHED = Slot(b"old kmodel" * 1000 + b"new kmodel" * 1000, b'{"of": "the old"}')
+
+
+class PowerCut(Exception):
+    """The board lost its power."""
+
+
+class FailingBoard(SimulatedBoard):
+    """Counts erasures and writes; loses its power before one too many of them."""
+
+    def __init__(self, spec: BoardSpec, left: int) -> None:
+        super().__init__(spec)
+        self.left = left
+
+    def _use_up(self) -> None:
+        if self.left == 0:
+            raise PowerCut
+        self.left -= 1
+
+    def flash_erase(self, address: int, length: int) -> None:
+        self._use_up()
+        super().flash_erase(address, length)
+
+    def flash_write(self, address: int, data: bytes) -> None:
+        self._use_up()
+        super().flash_write(address, data)
+
+
+PLENTY = 10**6
+
+Open = Callable[[int], FailingBoard]
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Open:
+    """Open a board whose power lasts for some erasures and writes."""
+    spec = BoardSpec("simulated", SIZE, tmp_path / "flash.bin", tmp_path / "log")
+    return lambda left: FailingBoard(spec, left)
+
+
+def write(board: FailingBoard, contents: Slot) -> int:
+    try:
+        return flash.write(board, ADDRESS, contents, lambda done, note: None)
+    finally:
+        board.close()
+
+
+def held(board: FailingBoard) -> Slot:
+    try:
+        return slot.read(board.flash_read, ADDRESS, SIZE)
+    finally:
+        board.close()
+
+
+def summary(checkout: Checkout) -> Any:
+    path = checkout.root / "build/imported/flash/summary.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+# writing
+
+
+@pytest.mark.parametrize("before", [None, OLD, RETOUCHED])
+def test_what_is_written_is_what_is_read(board: Open, before: Slot | None) -> None:
+    if before is not None:
+        write(board(PLENTY), before)
+    write(board(PLENTY), NEW)
+    assert held(board(PLENTY)) == NEW
+
+
+def test_a_blank_flash_gets_every_sector(board: Open) -> None:
+    assert write(board(PLENTY), OLD) == slot.size(OLD) // SECTOR
+
+
+def test_the_same_contents_are_not_written_twice(board: Open) -> None:
+    write(board(PLENTY), OLD)
+    assert write(board(0), OLD) == 0
+
+
+def test_only_sectors_that_differ_are_written(board: Open) -> None:
+    write(board(PLENTY), OLD)
+    same = len(b"old kmodel" * 1000) // SECTOR  # whole sectors at the beginning
+    changed = slot.size(OLD) // SECTOR - same - 1  # the manifest stays too
+    assert write(board(PLENTY), RETOUCHED) == changed
+
+
+def test_nothing_outside_the_slot_is_touched(board: Open) -> None:
+    first = board(PLENTY)
+    end = ADDRESS + slot.size(OLD)
+    for place in (ADDRESS - SECTOR, end):
+        first.flash_write(place, b"someone else's")
+    write(first, OLD)
+    after = board(PLENTY)
+    for place in (ADDRESS - SECTOR, end):
+        assert after.flash_read(place, 14) == b"someone else's"
+    after.close()
+
+
+def interrupted(board: Open, before: Slot | None, left: int) -> bool:
+    """Write over what was there until the power fails; whether it did."""
+    device = board(PLENTY)
+    device.flash_erase(ADDRESS, slot.size(NEW))
+    device.close()
+    if before is not None:
+        write(board(PLENTY), before)
+    try:
+        write(board(left), NEW)
+    except PowerCut:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("before", [None, OLD])
+def test_a_write_cut_short_anywhere_is_never_taken_for_a_model(
+    board: Open, before: Slot | None
+) -> None:
+    left = 1  # with none at all the old model stands untouched
+    while interrupted(board, before, left):
+        with pytest.raises(SlotError):
+            held(board(PLENTY))
+        left += 1
+    assert left > slot.size(NEW) // SECTOR
+    assert held(board(PLENTY)) == NEW
+
+
+def test_a_write_cut_short_is_made_good_by_the_next(board: Open) -> None:
+    assert interrupted(board, OLD, 7)
+    write(board(PLENTY), NEW)
+    assert held(board(PLENTY)) == NEW
+
+
+def test_progress_ends_with_all_of_it(board: Open) -> None:
+    said: list[int] = []
+    device = board(PLENTY)
+    flash.write(device, ADDRESS, OLD, lambda done, note: said.append(done))
+    device.close()
+    assert said == sorted(said)
+    assert said[-1] == slot.size(OLD) // 1024
+
+
+# verifying
+
+
+@pytest.mark.parametrize(("part", "offset"), [("kmodel", 0), ("manifest", 20480)])
+def test_verification_notices_a_part_that_did_not_take(
+    board: Open, part: str, offset: int
+) -> None:
+    write(board(PLENTY), OLD)
+    device = board(PLENTY)
+    device.flash_write(ADDRESS + SECTOR + offset, b"\0")
+    with pytest.raises(BoardError, match=f"the {part} in flash at 0x10.* is not what"):
+        flash.verify(device, ADDRESS, OLD)
+    device.close()
+
+
+def test_verification_passes_what_was_written(board: Open) -> None:
+    write(board(PLENTY), OLD)
+    device = board(PLENTY)
+    flash.verify(device, ADDRESS, OLD)
+    device.close()
+
+
+# the stage
+
+
+def test_flashing_again_writes_nothing(imported: Checkout) -> None:
+    first = summary(imported)
+    assert first["written"] == first["sectors"] > 2
+    assert imported.stage("flash").returncode == 0
+    again = summary(imported)
+    assert (again["written"], again["sectors"]) == (0, first["sectors"])
+
+
+def test_flashing_makes_a_damaged_flash_good(imported: Checkout) -> None:
+    image = imported.root / IMAGE
+    good = image.read_bytes()
+    image.write_bytes(good[: ADDRESS + 5000] + b"\0\0" + good[ADDRESS + 5002 :])
+    assert imported.stage("flash").returncode == 0
+    assert summary(imported)["written"] == 2
+    assert image.read_bytes() == good
+
+
+def test_the_receipt_names_what_lies_where(imported: Checkout) -> None:
+    build = imported.root / "build/imported"
+    receipt = json.loads((build / "flash/receipt.json").read_text(encoding="utf-8"))
+    image = (imported.root / IMAGE).read_bytes()
+    for name, file in (("kmodel", "model.kmodel"), ("manifest", "manifest.json")):
+        part = receipt["parts"][name]
+        found = image[part["address"] : part["address"] + part["length"]]
+        assert found == (build / "compile" / file).read_bytes()
+    assert receipt["slot"] == ADDRESS
+    assert receipt["engine"] == "nncase-simulator"
+
+
+def test_the_slot_lies_where_the_project_says(imported: Checkout) -> None:
+    imported.replace("check:", "flash: {slot: 0x200000}\ncheck:")
+    assert imported.stage("flash").returncode == 0
+    image = (imported.root / IMAGE).read_bytes()
+    assert image[0x200000:0x200008] == slot.MAGIC
+
+
+def test_a_model_that_ends_behind_the_flash_is_refused(imported: Checkout) -> None:
+    imported.replace("check:", "flash: {slot: 0xFFD000}\ncheck:")
+    assert_refused(imported.stage("flash"), "from 0xffd000", "lower flash.slot")
+
+
+def test_a_flash_image_of_another_size_is_refused(imported: Checkout) -> None:
+    imported.replace("check:", "board: {flash_size: 0x800000}\ncheck:")
+    assert_refused(imported.stage("flash"), "has 16777216 bytes, not the 8388608")
+
+
+def test_an_unknown_port_is_refused(imported: Checkout) -> None:
+    imported.replace("check:", "board: {port: /dev/ttyNONE}\ncheck:")
+    assert_refused(imported.stage("flash"), "'/dev/ttyNONE' is not known")
+
+
+@pytest.mark.parametrize("key", ["id", "tag"])
+def test_a_board_without_a_port_is_refused(imported: Checkout, key: str) -> None:
+    imported.replace("check:", f"board: {{{key}: ef4018}}\ncheck:")
+    assert_refused(imported.stage("flash"), "name a board.port")
