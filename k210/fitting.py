@@ -27,8 +27,9 @@ def colored(picture: Pixels, channels: int) -> Pixels:
     if channels == 3:
         return np.repeat(picture, 3, axis=-1)
     red, green, blue = np.moveaxis(picture.astype(np.uint32), -1, 0)
-    grey = (red * _RED + green * _GREEN + blue * _BLUE + _HALF) >> _SHIFT
-    return grey[..., np.newaxis].astype(np.uint8)
+    luma = (red * _RED + green * _GREEN + blue * _BLUE + _HALF) >> _SHIFT
+    grey: Pixels = luma[..., np.newaxis].astype(np.uint8)
+    return grey
 
 
 def fitted(picture: Pixels, height: int, width: int, resize: Resize) -> Pixels:
@@ -46,7 +47,7 @@ def fitted(picture: Pixels, height: int, width: int, resize: Resize) -> Pixels:
         return _scaled(picture, height, width, _centre(picture, height, width))
     if resize == "letterbox":
         picture = _scaled(picture, *_contained(picture, height, width))
-    (alone,) = padded(picture[np.newaxis], height, width)
+    alone: Pixels = padded(picture[np.newaxis], height, width)[0]
     return alone
 
 
