@@ -155,7 +155,10 @@ def _remembered(memory: Path) -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = json.loads(memory.read_bytes())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    whole = isinstance(found, dict) and all(
+        isinstance(record, list) and len(record) == 3 for record in found.values()
+    )
+    return found if whole else {}
 
 
 def _remember(memory: Path, digests: dict[str, list[Any]]) -> None:

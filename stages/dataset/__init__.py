@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from k210.errors import UserError
 from stages.dataset import arrays, files, splitting
 from stages.dataset.decoding import decode
+from stages.dataset.files import SPLITS
 from stages.dataset.inputs import (
     darkest,
     input_of,
@@ -57,8 +58,8 @@ def load(settings: Data, root: Path) -> Dataset:
     classes = arrays.classes_of(settings, labels)
     chosen = splitting.by_seed(settings.split, settings.seed, len(images), labels)
     everything = Split(images, labels)
-    parts = {name: everything.take(indices) for name, indices in chosen.items()}
-    return Dataset(**parts, classes=classes)
+    train, validation, test = (everything.take(chosen[name]) for name in SPLITS)
+    return Dataset(train, validation, test, classes)
 
 
 def _from_files(settings: Data, root: Path) -> Dataset:
@@ -69,18 +70,17 @@ def _from_files(settings: Data, root: Path) -> Dataset:
     labels = np.array([number[item.label] for item in listing.items], np.int64)
     chosen = splitting.choose(settings, listing, labels)
     splitting.require_classes(chosen, labels, classes)
-    order: NDArray[np.intp] = np.concatenate(list(chosen.values()))
+    order: NDArray[np.intp] = np.concatenate([chosen[name] for name in SPLITS])
     items = [listing.items[index] for index in order]
     images, digests = decode(items, input_of(settings))
-    ends = np.cumsum([len(indices) for indices in chosen.values()]).tolist()
+    ends = np.cumsum([len(chosen[name]) for name in SPLITS]).tolist()
     copies = splitting.require_no_leak(items, digests, ends)
-    bounds = zip(chosen, [0, *ends[:-1]], ends, strict=True)
-    parts = {
-        name: Split(images[start:stop], labels[order[start:stop]])
-        for name, start, stop in bounds
-    }
+    train, validation, test = (
+        Split(images[start:stop], labels[order[start:stop]])
+        for start, stop in zip([0, *ends[:-1]], ends, strict=True)
+    )
     notes = {"ignored_files": listing.ignored, "copies": copies}
-    return Dataset(**parts, classes=classes, notes=notes)
+    return Dataset(train, validation, test, classes, notes)
 
 
 def load_recorded(settings: Data, root: Path, split_json: Any) -> Dataset:

@@ -57,7 +57,7 @@ def _npz(settings: Data, root: Path) -> tuple[Pictures, Labels | None]:
     assert settings.path is not None
     path = user_path(root, settings.path, "data.path")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except _NOT_NPZ as error:
         raise UserError(f"{path}: not a readable .npz file: {error}") from None

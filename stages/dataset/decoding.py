@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("JPEG", "PNG", "BMP")
-RECOGNIZED = (*FORMATS, "MPO", "GIF", "TIFF", "WEBP")
+RECOGNIZED = (*FORMATS, "GIF", "TIFF", "WEBP")
 """Formats that are told apart, so that a misnamed file is called what it is."""
 
 MAX_PIXELS = 50_000_000
@@ -127,6 +127,7 @@ def decode_one(path: Path, spec: Input) -> Decoded:
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
+    Image.init()  # knows only the commonest formats before
     try:
         with Image.open(path, formats=RECOGNIZED) as image:
             _require_still(image, path)
@@ -172,9 +173,8 @@ def _eight_bit(image: "Image") -> Pictures:
     """Grey or RGB pixels, uint8 H×W×1 or 3."""
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        if image.getextrema()[3] != (255, 255):
-            remedy = "lay it on a background"
-            raise Flaw("has transparent parts", remedy)
+        if image.getchannel("A").getextrema() != (255, 255):
+            raise Flaw("has transparent parts", "lay it on a background")
         image = image.convert("RGB")
     if image.mode in ("1", "L"):
         return np.asarray(image.convert("L"))[..., np.newaxis]

@@ -206,7 +206,9 @@ def _rows(settings: Data, source: Path, flaws: list[str]) -> Iterator[Item]:
     except UnicodeDecodeError:
         _refuse(source, "is not UTF-8 text; save the CSV with that encoding")
     except csv.Error as error:
-        _refuse(source, f"line {reader.line_num} is not CSV ({error}); correct it")
+        _refuse(
+            source, f"line {reader.reader.line_num} is not CSV ({error}); correct it"
+        )
 
 
 def _row_item(settings: Data, source: Path, row: dict[str, str]) -> Item:

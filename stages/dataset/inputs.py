@@ -47,7 +47,8 @@ def training_input_of(settings: Data) -> Input:
 def darkest(settings: Data) -> NDArray[np.float32]:
     """What byte 0 is to the model in training, by channel: what it is padded with."""
     spec = training_input_of(settings)
-    return spec.to_float(np.zeros(spec.shape, np.uint8))[0, 0, 0]
+    pixel: NDArray[np.float32] = spec.to_float(np.zeros(spec.shape, np.uint8))[0, 0, 0]
+    return pixel
 
 
 def _input(settings: Data, mean: tuple[float, ...], std: tuple[float, ...]) -> Input:
