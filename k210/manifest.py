@@ -14,13 +14,14 @@ its spatial outputs are turned back.
 import json
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
+from k210 import fitting
 from k210.errors import ModelError, UserError
 
 SCHEMA: Final = 1
@@ -65,7 +66,7 @@ class Input(_Record):
 
     shape: (1, C, H, W). range: what u8 0 and 255 stand for before mean and std.
     mean, std: one number per channel, in the kmodel's order of channels.
-    color: that order. resize: what happens to a picture smaller than the input.
+    color: that order. resize: what happens to a picture of another size.
     rotation: degrees by which a picture is turned before it goes in.
     """
 
@@ -77,8 +78,22 @@ class Input(_Record):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     color: Literal["grey", "rgb", "bgr"]
-    resize: Literal["none", "pad"] = "none"
+    resize: Literal["none", "pad", "stretch", "crop", "letterbox"] = "none"
     rotation: Literal[0, 180] = 0
+
+    def fit(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """One picture, uint8 H×W or H×W×C, in the input's size and number of channels.
+
+        Returns uint8 H×W×C, grey or RGB. Colours become grey and grey becomes RGB
+        whatever the policy; scaling is `k210.fitting`'s. Raises UserError for a
+        picture of another type, and for one that "none" or "pad" cannot take.
+        """
+        picture = self._as_pictures(image[np.newaxis])
+        if picture.shape[3] not in CHANNELS.values():
+            raise UserError(self._miscolored(picture))
+        self._check_size(picture)
+        colored = fitting.colored(picture[0], self.shape[1])
+        return fitting.fitted(colored, *self.shape[2:], self.resize)
 
     def prepare(self, image: NDArray[np.uint8]) -> bytes:
         """One picture, uint8 H×W×C (RGB; grey also H×W), as the kmodel's C·H·W bytes.
@@ -87,23 +102,21 @@ class Input(_Record):
         """
         return self.prepare_batch(image[np.newaxis]).tobytes()
 
-    def prepare_batch(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Pictures, uint8 N×H×W×C (RGB; grey also N×H×W), as uint8 N×C×H×W.
+    def prepare_batch(
+        self, images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+    ) -> NDArray[np.uint8]:
+        """Pictures (RGB; grey also without axis C) as uint8 N×C×H×W.
 
-        With resize "pad" a smaller picture is centred on zeros, an odd row or column
-        of them going to the bottom or right. Then the channels are put in order, and
-        the whole is turned. Raises UserError as `prepare` does.
+        They are uint8 N×H×W×C, or a sequence of H×W×C of different sizes. Policies
+        that scale `fit` them. With "none" and "pad" they must have the input's
+        channels, and "pad" centres smaller ones on zeros, odd ones of which go to the
+        bottom or right. Then the channels are put in order, and the whole is turned.
         """
-        pictures = self._check_pictures(images)
-        count, height, width, _ = pictures.shape
-        prepared = np.zeros((count, *self.shape[1:]), np.uint8)
-        canvas = np.flip(prepared, (2, 3)) if self.rotation else prepared
-        top, left = (self.shape[2] - height) // 2, (self.shape[3] - width) // 2
+        pictures = self._fit_all(images)
         planes = np.moveaxis(pictures, 3, 1)
-        canvas[:, :, top : top + height, left : left + width] = (
-            planes[:, ::-1] if self.color == "bgr" else planes
-        )
-        return prepared
+        ordered = planes[:, ::-1] if self.color == "bgr" else planes
+        turned = np.flip(ordered, (2, 3)) if self.rotation else ordered
+        return np.array(turned, order="C")
 
     def to_float(self, prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What the float model sees: uint8 N×C×H×W as float32 N×H×W×C.
@@ -142,31 +155,55 @@ class Input(_Record):
         if not all(np.float32(number) > 0 for number in self.std):
             raise ManifestError(".std", f"must be above zero, unlike {self.std}")
 
-    def _check_pictures(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The same pictures as N×H×W×C, which this input can take."""
-        pictures = images[..., np.newaxis] if images.ndim == 3 else images
+    def _fit_all(
+        self, images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+    ) -> NDArray[np.uint8]:
+        """The pictures as one uint8 N×H×W×C of the input's size, grey or RGB."""
         _, channels, height, width = self.shape
+        if not isinstance(images, np.ndarray):
+            batches = [self._fit_all(image[np.newaxis]) for image in images]
+            empty = np.empty((0, height, width, channels), np.uint8)
+            return np.concatenate(batches or [empty])
+        pictures = self._as_pictures(images)
+        if self.resize in fitting.SCALING:
+            if pictures.shape[1:] != (height, width, channels):
+                return self._fit_all([self.fit(picture) for picture in pictures])
+            return pictures
+        if pictures.shape[3] != channels:
+            raise UserError(self._miscolored(pictures))
+        self._check_size(pictures)
+        return fitting.padded(pictures, height, width)
+
+    def _as_pictures(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The same pictures as N×H×W×C."""
+        pictures = images[..., np.newaxis] if images.ndim == 3 else images
         if pictures.dtype != np.uint8 or pictures.ndim != 4 or 0 in pictures.shape[1:]:
             raise UserError(
                 f"{_describe(images)} holds no pictures for input {self.name!r}: "
                 "give uint8, rows by columns by channels"
             )
-        if pictures.shape[3] != channels:
-            raise UserError(
-                f"the picture has {pictures.shape[3]} channels but input "
-                f"{self.name!r} takes {channels} ({self.color}): convert it first"
-            )
+        return pictures
+
+    def _miscolored(self, pictures: NDArray[np.uint8]) -> str:
+        return (
+            f"the picture has {pictures.shape[3]} channels but input "
+            f"{self.name!r} takes {self.shape[1]} ({self.color}): convert it first"
+        )
+
+    def _check_size(self, pictures: NDArray[np.uint8]) -> None:
+        _, _, height, width = self.shape
         if not self._accepts(*pictures.shape[1:3]):
             raise UserError(
                 f"the picture is {pictures.shape[2]} wide and {pictures.shape[1]} high "
                 f"but input {self.name!r} takes {width} by {height} "
                 f"(resize: {self.resize}): crop or scale it first"
             )
-        return pictures
 
     def _accepts(self, height: int, width: int) -> bool:
         if self.resize == "none":
             return (height, width) == self.shape[2:]
+        if self.resize in fitting.SCALING:
+            return True
         return height <= self.shape[2] and width <= self.shape[3]
 
 

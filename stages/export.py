@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from k210.errors import ModelError
-from stages import dataset, tflite
+from stages import dataset, fold, tflite
 from stages.artifacts import read_json
 from stages.interpret import Floats, Interpreter
 from stages.project.schema import Project
@@ -49,7 +50,24 @@ def run(job: "Job") -> "Metrics":
         metrics["max_difference"] = _compare(
             np.concatenate(outputs), expected, settings.export.tolerance
         )
+    if dataset.per_channel(settings.data):
+        metrics["border_difference"] = _fold(job, target)
     return metrics
+
+
+def _fold(job: "Job", target: Path) -> float:
+    """Have the model take plain floats, its mean and std by channel in its weights.
+
+    Returns by how much that changes the outputs on the samples.
+    """
+    data, prepared = job.settings.data, _prepared(job)
+    trained, plain = dataset.training_input_of(data), dataset.input_of(data)
+    unfolded = list(Interpreter(target).run_many(trained.to_float(prepared)))
+    model = tflite.read(target)
+    fold.fold(model, trained.mean, trained.std)
+    tflite.write(model, target)
+    folded = list(Interpreter(target).run_many(plain.to_float(prepared)))
+    return fold.border_difference(folded, unfolded)
 
 
 def _load_keras(path: Path) -> Any:
@@ -83,7 +101,7 @@ def _import(job: "Job", target: Path) -> Any:
     """Take a user's file over, as it is but for an open batch size, which becomes 1."""
     path = job.settings.model.file
     assert path is not None
-    source = job.user_file(path)
+    source = job.user_file(path, "model.file")
     model = _checked(source, job.settings)
     if tflite.fix_batch(model):
         tflite.write(model, target)
@@ -131,12 +149,18 @@ def _require_shape(model: Any, path: Path, settings: Project) -> None:
 
 def _samples(job: "Job") -> Floats:
     """The first samples of the test split, as the float model sees them."""
+    spec = dataset.training_input_of(job.settings.data)
+    return spec.to_float(_prepared(job))
+
+
+def _prepared(job: "Job") -> NDArray[np.uint8]:
+    """The same samples as bytes, uint8 N×C×H×W."""
     data = job.settings.data
     split_json = read_json(job.input("train/split.json"))
     split = dataset.load_recorded(data, job.user_file(""), split_json).test
     spec = dataset.input_of(data)
     count = job.settings.export.samples
-    return spec.to_float(spec.prepare_batch(split.images[:count]))
+    return spec.prepare_batch(split.images[:count])
 
 
 def _compare(found: Floats, expected: Floats, tolerance: float) -> float:

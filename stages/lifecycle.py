@@ -17,6 +17,7 @@ from k210.errors import UserError
 from stages.artifacts import Run, RunCache, State, Workspace, digest, inspect
 from stages.artifacts.keys import tool_version
 from stages.artifacts.records import RUN, read_run, record_file
+from stages.artifacts.userfiles import user_path
 from stages.artifacts.workspace import write_json
 from stages.console import Console
 from stages.graph import Stage, stages_of
@@ -72,9 +73,13 @@ class Job:
         """A file that is the board's, not a stage's: it outlives their drafts."""
         return self._ws.path(name)
 
-    def user_file(self, path: str) -> Path:
-        """A file that the YAML names."""
-        return self._ws.root / path
+    def user_file(self, path: str, setting: str = "the YAML") -> Path:
+        """A file or folder that a setting of the YAML names.
+
+        Raises:
+            UserError: it is given by an environment variable that is not set.
+        """
+        return user_path(self._ws.root, path, setting)
 
 
 def run_stage(

@@ -36,6 +36,7 @@ def run(job: "Job") -> "Metrics":
     order = dataset.balanced_order(data.train.labels, len(data.train), wanted.seed)
     chosen = data.train.take(order[: wanted.samples])
     spec = dataset.input_of(settings.data)
+    limits = dataset.input_range(settings.data)
     samples = spec.prepare_batch(chosen.images)
     if samples.min() == samples.max():
         raise UserError(
@@ -56,6 +57,7 @@ def run(job: "Job") -> "Metrics":
         else np.bincount(chosen.labels).tolist(),
         "pixels": {"min": int(samples.min()), "max": int(samples.max())},
         "input": asdict(spec),
+        "range": {"wanted": limits.wanted, "effective": limits.effective},
         "outputs": [
             {
                 "name": tflite.name(graph.tensors[index]),
@@ -69,4 +71,6 @@ def run(job: "Job") -> "Metrics":
     return {
         "samples": wanted.samples,
         "pixel_mean": round(float(samples.mean()), 3),
+        "zero_point": limits.zero_point,
+        "range_shift_steps": round(limits.shift, 6),
     }

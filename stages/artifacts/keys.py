@@ -15,6 +15,7 @@ from typing import Any
 
 from k210.errors import UserError
 from stages.artifacts.records import sha256
+from stages.artifacts.userfiles import user_digest, user_path
 from stages.graph import Stage
 
 FORMAT = 1
@@ -72,7 +73,13 @@ def parts_of(
         parts[f"tool {tool}"] = tool_version(tool)
     for setting in stage.files:
         if path := _lookup(settings, setting):
-            parts[f"file {setting}"] = _file_digest(root / path, setting)
+            parts[f"file {setting}"] = user_digest(
+                root,
+                user_path(root, path, setting),
+                setting,
+                with_csv_rows=settings["data"]["kind"] == "csv"
+                and setting == "data.path",
+            )
     for source in sources(f"stages.{stage.name}"):
         name = source.relative_to(CODE).as_posix()
         parts[f"source {name}"] = _source_digest(source)
@@ -142,20 +149,6 @@ def _installed() -> dict[str, str]:
         name, _, version = entry.name[: -len(".dist-info")].partition("-")
         found[re.sub(r"[-_.]+", "_", name).lower()] = version
     return found
-
-
-def _file_digest(path: Path, setting: str) -> str:
-    try:
-        return sha256(path)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such file; {setting} in the project's YAML names it"
-        ) from None
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); "
-            f"{setting} in the project's YAML names it"
-        ) from None
 
 
 @cache

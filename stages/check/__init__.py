@@ -81,6 +81,8 @@ def run(job: "Job") -> "Metrics":
 
 def _count(job: "Job", available: int) -> int:
     wanted = job.settings.check.samples
+    if "samples" not in job.settings.check.model_fields_set:
+        return min(wanted, available)
     if wanted > available:
         raise UserError(
             f"check.samples asks for {wanted} samples and the test split has "
@@ -164,7 +166,8 @@ def _predictors(
     spec = manifest.inputs[0]
     predictors: dict[str, Predict] = {}
     if job.has("train/model.keras"):
-        predictors["float"] = _keras(job, spec.to_float)
+        trained = dataset.training_input_of(job.settings.data)
+        predictors["float"] = _keras(job, trained.to_float)
     for name, path in (
         ("tflite", "export/model.tflite"),
         ("normalized", "normalize/model.tflite"),

@@ -14,6 +14,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError, PydanticKnownError
@@ -79,6 +82,72 @@ Rows = Annotated[int, Field(ge=4, le=256)]
 Columns = Annotated[int, Field(ge=4, le=512)]
 
 
+def _amount(value: object) -> int | float:
+    if type(value) is int and 1 <= value <= 1_000_000:
+        return value
+    if type(value) is float and 0 < value < 1:
+        return value
+    raise PydanticKnownError("int_type")  # `words` says what is expected
+
+
+def _amount_or_none(value: object) -> int | float:
+    return 0 if type(value) is int and value == 0 else _amount(value)
+
+
+def _per_channel(value: object) -> float | tuple[float, ...]:
+    if isinstance(value, list | tuple) and len(value) == 3:
+        return tuple(map(_real, value))
+    return _real(value)
+
+
+def _per_channel_above_zero(value: object) -> float | tuple[float, ...]:
+    found = _per_channel(value)
+    if min(found if isinstance(found, tuple) else (found,)) < 1e-6:
+        raise PydanticKnownError("float_type")
+    return found
+
+
+def _listed(value: float | tuple[float, ...]) -> float | list[float]:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _real(value: object) -> float:
+    if type(value) in (int, float) and abs(value) <= 1e6:  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]
+    raise PydanticKnownError("float_type")
+
+
+def _amount_schema(least: int) -> dict[str, object]:
+    whole = {"type": "integer", "minimum": least, "maximum": 1_000_000}
+    part = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+    return {"anyOf": [whole, part, {"type": "null"}]}
+
+
+def _per_channel_schema(least: float) -> dict[str, object]:
+    number = {"type": "number", "minimum": least, "maximum": 1_000_000}
+    three: dict[str, object] = {"type": "array", "prefixItems": [number] * 3}
+    three |= {"minItems": 3, "maxItems": 3}
+    return {"anyOf": [number, three, {"type": "null"}]}
+
+
+Amount = Annotated[
+    int | float, PlainValidator(_amount), WithJsonSchema(_amount_schema(1))
+]
+AmountOrNone = Annotated[
+    int | float, PlainValidator(_amount_or_none), WithJsonSchema(_amount_schema(0))
+]
+Mean = Annotated[
+    float | tuple[float, ...],
+    PlainValidator(_per_channel),
+    PlainSerializer(_listed),
+    WithJsonSchema(_per_channel_schema(-1e6)),
+]
+Std = Annotated[
+    float | tuple[float, ...],
+    PlainValidator(_per_channel_above_zero),
+    PlainSerializer(_listed),
+    WithJsonSchema(_per_channel_schema(1e-6)),
+]
 Channels = Annotated[Literal[1, 3], BeforeValidator(_whole)]
 FlashSize = Annotated[Literal[0x800000, 0x1000000], BeforeValidator(_whole)]
 Method = Annotated[

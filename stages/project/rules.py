@@ -6,9 +6,12 @@ by one; ``schema.Project`` calls them once that is so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from math import ceil, floor
 from typing import TYPE_CHECKING, NamedTuple
+
+from k210.errors import UserError
+from k210.ranges import effective_range
 
 if TYPE_CHECKING:
     from stages.project.schema import Board, Check, Data, Project, Quantize
@@ -30,6 +33,8 @@ class Conflict(NamedTuple):
 def conflicts(project: Project) -> Iterator[Conflict]:
     """Yield every conflict in a project whose keys are legal one by one."""
     yield from _data_path(project.data)
+    yield from _color(project.data)
+    yield from _split_by(project.data)
     yield from _classes(project.data)
     yield from _range(project.data)
     yield from _source_of_model(project)
@@ -39,13 +44,61 @@ def conflicts(project: Project) -> Iterator[Conflict]:
     yield from _one_board(project.board)
 
 
+_SOURCE = {"folder": "of the folder", "csv": "of the CSV", "npz": "of the .npz file"}
+"""The kinds of data that have a path, and what it is the path of."""
+
+
 def _data_path(data: Data) -> Iterator[Conflict]:
     keys = (("data", "path"), ("data", "kind"))
-    if data.kind == "npz" and data.path is None:
-        yield Conflict(keys, "kind npz needs the path of the .npz file")
-    if data.kind != "npz" and data.path is not None:
-        message = f"kind {data.kind} reads no file; remove the path or use kind npz"
+    if data.kind in _SOURCE and data.path is None:
+        message = f"kind {data.kind} needs the path {_SOURCE[data.kind]}"
         yield Conflict(keys, message)
+    if data.kind not in _SOURCE and data.path is not None:
+        message = (
+            f"kind {data.kind} reads no file; remove the path or use kind "
+            "folder, csv or npz"
+        )
+        yield Conflict(keys, message)
+
+
+def _color(data: Data) -> Iterator[Conflict]:
+    wanted = 1 if data.color == "grey" else 3
+    if data.color and data.channels != wanted:
+        message = f"color: {data.color} has {wanted} channels; remove this key"
+        yield Conflict((("data", "channels"), ("data", "color")), message)
+    for key in ("mean", "std"):
+        if isinstance(getattr(data, key), tuple) and data.channels != 3:
+            message = "three numbers need data.channels: 3; give one number"
+            yield Conflict((("data", key), ("data", "channels")), message)
+
+
+_SPLITTABLE = {"folder": ("folder",), "column": ("csv",), "group": ("folder", "csv")}
+"""The ways to split other than by seed, and the kinds of data that know them."""
+
+
+def _split_by(data: Data) -> Iterator[Conflict]:
+    by, group = data.split.by, data.split.group
+    if by in _SPLITTABLE and data.kind not in _SPLITTABLE[by]:
+        kinds = " or ".join(_SPLITTABLE[by])
+        message = f"splitting by {by} needs data.kind {kinds}, found {data.kind}"
+        yield Conflict((("data", "split", "by"), ("data", "kind")), message)
+    keys = (("data", "split", "group"), ("data", "split", "by"))
+    if group is not None and by != "group":
+        message = f"has no meaning while data.split.by is {by}; set that to group"
+        yield Conflict(keys, message)
+    if group is not None and not _has_one_group(group):
+        message = "expected a regular expression with one pair of parentheses"
+        yield Conflict(keys, f"{message}, such as 'IMG_(\\d+)', found {group!r}")
+    if by == "group" and group is None and data.kind == "folder":
+        message = "say what group a picture belongs to: add data.split.group"
+        yield Conflict((("data", "split", "by"), ("data", "split", "group")), message)
+
+
+def _has_one_group(pattern: str) -> bool:
+    try:
+        return re.compile(pattern).groups == 1
+    except re.error:
+        return False
 
 
 def _classes(data: Data) -> Iterator[Conflict]:
@@ -63,31 +116,14 @@ def _range(data: Data) -> Iterator[Conflict]:
         message = f"expected [low, high] with low below high, found [{low}, {high}]"
         yield Conflict(keys, message)
         return
-    zero = -low / (high - low) * 255
-    if abs(zero - round(zero)) > 1e-6 or not 0 <= round(zero) <= 255:
-        near = "[{:.12g}, {:.12g}]".format(*nearest_range(low, high))
-        message = (
-            "the zero point, -low / (high - low) * 255, must be a whole number from 0 "
-            f"to 255, found {zero:.6g}; the nearest legal range is {near}"
-        )
-        yield Conflict(keys, message)
-
-
-def nearest_range(low: float, high: float) -> tuple[float, float]:
-    """Return the range nearest to ``low < high`` in which real 0 is a byte.
-
-    One of the two ends stays; the other moves as little as possible.
-    """
-    if low >= 0:
-        return 0.0, high
-    if high <= 0:
-        return low, 0.0
-    zero = -low / (high - low) * 255
-    points = {floor(zero), ceil(zero)}
-    candidates = [(low, low - low * 255 / z) for z in points if z > 0]
-    candidates += [(high - high * 255 / (255 - z), high) for z in points if z < 255]
-    # of equals the one that keeps the lower end
-    return min(candidates, key=lambda r: round(abs(r[0] - low) + abs(r[1] - high), 12))
+    if isinstance(data.mean, tuple) or isinstance(data.std, tuple):
+        mean, std = 0.0, 1.0  # these go into the weights, after the range
+    else:
+        mean, std = data.mean, data.std
+    try:
+        effective_range(data.range, mean, std)
+    except UserError as error:
+        yield Conflict((*keys, ("data", "mean"), ("data", "std")), str(error))
 
 
 def _source_of_model(project: Project) -> Iterator[Conflict]:
@@ -117,18 +153,35 @@ def _labels(project: Project) -> Iterator[Conflict]:
 def _enough_pictures(project: Project) -> Iterator[Conflict]:
     data = project.data
     train, test = ("data", "split", "train"), ("data", "split", "test")
-    total = data.split.train + data.split.validation + data.split.test
-    if data.kind == "mnist5k" and total > MNIST5K:
-        message = f"mnist5k has {MNIST5K} pictures, and this asks for {total}"
-        yield Conflict((("data", "split"), ("data", "kind")), message)
-    yield from _at_most("quantize", project.quantize, train, data.split.train)
-    yield from _at_most("check", project.check, test, data.split.test)
+    held = MNIST5K if data.kind == "mnist5k" else None
+    keys = (("data", "split"), ("data", "kind"))
+    amounts = [data.split.train, data.split.validation, data.split.test]
+    if sum(amount for amount in amounts if isinstance(amount, float)) > 1 + 1e-9:
+        yield Conflict(keys[:1], "the fractions add up to more than 1")
+    elif held is not None and data.split.by == "seed":
+        total = sum(_count(amount, held) or 0 for amount in amounts)
+        if total > held:
+            message = f"mnist5k has {held} pictures, and this asks for {total}"
+            yield Conflict(keys, message)
+    if data.kind == "synthetic" and any(isinstance(a, float) for a in amounts):
+        message = "synthetic pictures are made to order: give counts, not fractions"
+        yield Conflict(keys, message)
+    samples = _count(data.split.train, held)
+    yield from _at_most("quantize", project.quantize, train, samples)
+    yield from _at_most("check", project.check, test, _count(data.split.test, held))
+
+
+def _count(amount: int | float | None, held: int | None) -> int | None:
+    """How many pictures an amount is; None where only the data can tell."""
+    if isinstance(amount, float):
+        return None if held is None else int(amount * held + 1e-6)
+    return amount
 
 
 def _at_most(
-    name: str, section: Quantize | Check, source: tuple[str, ...], held: int
+    name: str, section: Quantize | Check, source: tuple[str, ...], held: int | None
 ) -> Iterator[Conflict]:
-    if section.samples > held:
+    if held is not None and section.samples > held:
         by_default = "" if "samples" in section.model_fields_set else " by default"
         wanted = f"asks for {section.samples} pictures{by_default}"
         message = f"{wanted}, but {'.'.join(source)} is {held}"

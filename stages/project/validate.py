@@ -95,6 +95,8 @@ def _resolve_paths(data: dict[str, Any], source: Source, root: Path) -> None:
         if node is None or not isinstance(node.value, str) or not node.value:
             continue
         written = Path(node.value)
+        if node.value.startswith("$"):  # an environment variable, expanded when used
+            continue
         if not written.is_absolute():
             path = os.path.relpath(node.place.file.parent / written, root)
             written = Path(path)

@@ -22,12 +22,13 @@ def _schema() -> dict[str, Any]:
 
 
 def _resolved(part: dict[str, Any]) -> dict[str, Any]:
-    """Follow a reference, and look through "or null"."""
+    """Follow a reference, and look through "or null" if that leaves one kind."""
     if "$ref" in part:
         target: dict[str, Any] = _schema()["$defs"][part["$ref"].rsplit("/", 1)[1]]
         return target
     if "anyOf" in part:
-        return next(p for p in part["anyOf"] if p != {"type": "null"})
+        kinds = [p for p in part["anyOf"] if p != {"type": "null"}]
+        return kinds[0] if len(kinds) == 1 else {**part, "anyOf": kinds}
     return part
 
 
@@ -59,6 +60,8 @@ def expected(path: KeyPath) -> str:
 
 
 def _phrase(part: dict[str, Any]) -> str:
+    if "anyOf" in part:
+        return ", or ".join(map(_phrase, part["anyOf"]))
     if "enum" in part or "const" in part:
         return _choice(part.get("enum") or [part["const"]])
     if part.get("type") in ("integer", "number"):
@@ -88,7 +91,8 @@ def _bounds(part: dict[str, Any]) -> str:
     if low is not None:
         words = f" from {number(low)} to"
     elif above is not None:
-        words = f" above {number(above)} and at most"
+        words = f" above {number(above)} and"
+        words += " at most" if high is not None else ""
     if high is not None:
         words += f" {number(high)}"
     elif below is not None:

@@ -37,6 +37,7 @@ def run(job: "Job") -> "Metrics":
     record = data.record()
     write_json(job.output("train/split.json"), record)
     metrics: Metrics = {f"{k}_samples": len(v) for k, v in data.splits().items()}
+    metrics.update(data.notes)
     if not job.has("train/model.keras"):
         return metrics
     if data.classes is None:
@@ -100,7 +101,7 @@ def _compile(model: Any, settings: Train, steps: int) -> None:
 
 def _floats(settings: Data, split: Split) -> Floats:
     """What the float model sees of these samples: float32, N×H×W×C."""
-    spec = dataset.input_of(settings)
+    spec = dataset.training_input_of(settings)
     return spec.to_float(spec.prepare_batch(split.images))
 
 
@@ -115,23 +116,24 @@ def _batches(images: Floats, labels: Any, settings: Project) -> Any:
     import tensorflow as tf
 
     train = settings.train
-    augment = _augmentation(train.augment, settings.data.range[0], train.seed)
+    augment = _augmentation(train.augment, train.seed)
+    dark = dataset.darkest(settings.data)  # what the pictures are padded with
     return (
         tf.data.Dataset.from_tensor_slices((images, labels))
         .shuffle(len(images), seed=train.seed, reshuffle_each_iteration=True)
         .batch(train.batch_size)
         .map(
-            lambda x, y: (augment(x, training=True), y),
+            lambda x, y: (augment(x - dark, training=True) + dark, y),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
-def _augmentation(settings: Augment, background: float, seed: int) -> Any:
+def _augmentation(settings: Augment, seed: int) -> Any:
     import keras
 
-    fill = {"fill_mode": "constant", "fill_value": background, "seed": seed}
+    fill = {"fill_mode": "constant", "fill_value": 0.0, "seed": seed}
     layers = keras.layers
     shift, zoom, turn = settings.shift, settings.zoom, settings.rotation / 360
     return keras.Sequential(

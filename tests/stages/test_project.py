@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from stages.project import ProjectError, ProjectFile, find, load, select, settings
 from stages.project.nodes import SourceError
-from stages.project.rules import nearest_range
 from stages.project.schema import RESERVED, Project
 from stages.project.source import read
 
@@ -140,16 +139,41 @@ def test_synthetic_pictures_serve_a_model_of_ones_own(tmp_path: Path) -> None:
     assert loaded(tmp_path, text)["data"]["kind"] == "synthetic"
 
 
-@given(
-    st.floats(-1e6, 1e6).flatmap(
-        lambda low: st.tuples(st.just(low), st.floats(low + 1e-3, low + 1e6))
-    )
+@pytest.mark.parametrize("path", ["$PICTURES", "${PICTURES}/train"])
+def test_a_path_that_begins_with_a_variable_stays_as_it_is(
+    tmp_path: Path, path: str
+) -> None:
+    text = f"data: {{kind: folder, path: '{path}'}}\nmodel: {{file: $MODELS/a.tflite}}"
+    found = loaded(tmp_path, text, "projects/a.yaml")
+    assert found["data"]["path"] == path
+    assert found["model"]["file"] == "$MODELS/a.tflite"
+
+
+@pytest.mark.parametrize(
+    ("text", "channels"), [("color: bgr", 3), ("color: grey", 1), ("color: ~", 1)]
 )
-def test_the_range_proposed_is_always_legal(ends: tuple[float, float]) -> None:
-    low, high = (float(f"{end:.12g}") for end in nearest_range(*ends))
-    zero = -low / (high - low) * 255
-    assert abs(zero - round(zero)) < 1e-6
-    assert 0 <= round(zero) <= 255
+def test_the_color_says_how_many_channels_there_are(
+    tmp_path: Path, text: str, channels: int
+) -> None:
+    assert loaded(tmp_path, f"data: {{{text}}}")["data"]["channels"] == channels
+
+
+def test_what_a_split_by_folder_holds_is_left_to_the_folder(tmp_path: Path) -> None:
+    text = "data: {kind: folder, path: x, split: {by: folder, validation: 0.2}}"
+    split = loaded(tmp_path, text)["data"]["split"]
+    assert split == {
+        "by": "folder",
+        "group": None,
+        "train": None,
+        "validation": 0.2,
+        "test": None,
+    }
+
+
+def test_mean_and_std_are_numbers_or_one_for_each_channel(tmp_path: Path) -> None:
+    text = "data: {color: rgb, mean: [0.4, 1, 0], std: 2, range: [-1, 1]}"
+    data = loaded(tmp_path, text)["data"]
+    assert (data["mean"], data["std"]) == ([0.4, 1.0, 0.0], 2.0)
 
 
 # YAML
