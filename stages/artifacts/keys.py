@@ -146,7 +146,7 @@ def _installed() -> dict[str, str]:
 
 def _file_digest(path: Path, setting: str) -> str:
     try:
-        return sha256(path)
+        return _folder_digest(path) if path.is_dir() else sha256(path)
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; {setting} in the project's YAML names it"
@@ -156,6 +156,16 @@ def _file_digest(path: Path, setting: str) -> str:
             f"{path}: cannot be read ({error.strerror}); "
             f"{setting} in the project's YAML names it"
         ) from None
+
+
+def _folder_digest(folder: Path) -> str:
+    """The digest of all files below a folder, with their relative names."""
+    value = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            name = path.relative_to(folder).as_posix()
+            value.update(f"{name}\0{sha256(path)}\n".encode())
+    return value.hexdigest()
 
 
 @cache
