@@ -1,12 +1,13 @@
 """Bring the model into float TFLite: batch 1, static shapes, checked on real samples.
 
-Models trained here are converted and compared with Keras; a user's TFLite file is
-validated, because nncase takes the process down on a quantized one and silently
-accepts NaN weights.
+Models trained here are converted and compared with Keras. A user's model is imported
+(``stages.imports``) and compared with itself in a runtime of its own, on pictures of
+the data and on noise.
 """
 
-import shutil
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,17 @@ from numpy.typing import NDArray
 from k210.errors import ModelError
 from stages import dataset, fold, tflite
 from stages.artifacts import read_json
+from stages.conversion import to_tflite
+from stages.imports import Request, import_model
+from stages.imports.inputs import deployable
 from stages.interpret import Floats, Interpreter
 from stages.project.schema import Project
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics
+
+NOISE = 8
+"""Pictures of random bytes on which an imported model is compared too."""
 
 
 def run(job: "Job") -> "Metrics":
@@ -27,32 +34,43 @@ def run(job: "Job") -> "Metrics":
 
     Raises:
         ModelError: the model is not float32, does not fit the data, computes NaN, or
-            differs from Keras by more than ``export.tolerance``.
+            differs from what it was by more than ``export.tolerance``.
     """
-    settings = job.settings
-    target = job.output("export/model.tflite")
-    trained = job.has("train/model.keras")
-    if trained:
-        keras_model = _load_keras(job.input("train/model.keras"))
-        target.write_bytes(_convert(keras_model, settings))
-        model = _checked(target, settings)
-    else:
-        model = _import(job, target)
     samples = _samples(job)
-    outputs = [values[0] for values in Interpreter(target).run_many(samples)]
-    metrics: Metrics = {
+    if job.has("train/model.keras"):
+        metrics = _trained(job, samples)
+    else:
+        metrics = _imported(job, samples)
+    target = job.output("export/model.tflite")
+    if dataset.per_channel(job.settings.data):
+        metrics["border_difference"] = _fold(job, target)
+    model = deployable(target, _shape(job.settings), target)
+    return {
         "operators": len(model.subgraphs[0].operators),
         "bytes": target.stat().st_size,
         "samples": len(samples),
+        **metrics,
     }
-    if trained:
-        expected = keras_model.predict(samples, verbose=0)
-        metrics["max_difference"] = _compare(
-            np.concatenate(outputs), expected, settings.export.tolerance
-        )
-    if dataset.per_channel(settings.data):
-        metrics["border_difference"] = _fold(job, target)
-    return metrics
+
+
+def _shape(settings: Project) -> tuple[int, int, int]:
+    """Height, width and channels of the pictures."""
+    return (*settings.data.size, settings.data.channels)
+
+
+def _trained(job: "Job", samples: Floats) -> "Metrics":
+    """Convert the model that was trained here and compare."""
+    target = job.output("export/model.tflite")
+    source, shape = job.input("train/model.keras"), _shape(job.settings)
+    model = _load_keras(source)
+    call = partial(model, training=False)
+    target.write_bytes(to_tflite(call, shape, source))
+    deployable(target, shape, target)
+    outputs = [values[0] for values in Interpreter(target).run_many(samples)]
+    expected = model.predict(samples, verbose=0)
+    difference = float(np.max(np.abs(np.concatenate(outputs) - expected)))
+    _require_close(difference, job.settings, "Keras")
+    return {"max_difference": difference}
 
 
 def _fold(job: "Job", target: Path) -> float:
@@ -76,75 +94,34 @@ def _load_keras(path: Path) -> Any:
     return keras.models.load_model(path)
 
 
-def _convert(model: Any, settings: Project) -> bytes:
-    """Freeze the model at batch 1 and convert it.
-
-    nncase refuses variables, so they become constants before the converter sees them.
-    """
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
-
-    height, width = settings.data.size
-    spec = tf.TensorSpec(
-        [1, height, width, settings.data.channels], tf.float32, name="input"
-    )
-    function = tf.function(lambda x: model(x, training=False))
-    frozen = convert_variables_to_constants_v2(function.get_concrete_function(spec))
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-    data: bytes = converter.convert()
-    return data
-
-
-def _import(job: "Job", target: Path) -> Any:
-    """Take a user's file over, as it is but for an open batch size, which becomes 1."""
-    path = job.settings.model.file
-    assert path is not None
-    source = job.user_file(path, "model.file")
-    model = _checked(source, job.settings)
-    if tflite.fix_batch(model):
-        tflite.write(model, target)
-    else:
-        shutil.copyfile(source, target)
-    return model
-
-
-def _checked(path: Path, settings: Project) -> Any:
-    """The model in a file that can be deployed.
-
-    Raises:
-        ModelError: it is not float32 throughout, or takes other pictures than the
-            data section makes.
-    """
-    model = tflite.read(path)
-    tflite.require_float(model, path)
-    _require_shape(model, path, settings)
-    return model
-
-
-def _require_shape(model: Any, path: Path, settings: Project) -> None:
-    graph = model.subgraphs[0]
-    if len(tflite.indices(graph.inputs)) != 1:
-        raise ModelError(
-            f"{path}: has {len(graph.inputs)} inputs; models with exactly one "
-            "are supported"
+def _imported(job: "Job", samples: Floats) -> "Metrics":
+    """Import the user's model, which compares it."""
+    settings = job.settings
+    assert settings.model.file is not None
+    source = job.user_file(settings.model.file, "model.file")
+    target = job.output("export/model.tflite")
+    with (
+        TemporaryDirectory(dir=target.parent) as folder,
+        job.console.progress(f"importing {source.name}", 1) as advance,
+    ):
+        request = Request(
+            source=source.absolute(),
+            target=target.absolute(),
+            folder=Path(folder).absolute(),
+            shape=_shape(settings),
+            samples=np.concatenate([samples, _noise(settings)]),
+            signature=settings.model.signature,
+            dequantize=settings.model.dequantize,
         )
-    found = tflite.static_shape(graph.tensors[graph.inputs[0]])
-    height, width = settings.data.size
-    wanted = (1, height, width, settings.data.channels)
-    if found == wanted:
-        return
-    if len(found) == 4 and found[0] == 1 and min(found) > 0:
-        raise ModelError(
-            f"{path}: takes {found[1]}×{found[2]}×{found[3]} pictures and the "
-            f"data section makes {height}×{width}×{settings.data.channels}; "
-            f"set data.size: [{found[1]}, {found[2]}] and data.channels: {found[3]}"
-        )
-    raise ModelError(
-        f"{path}: its input is {list(found)}; it must be static, "
-        "[1, height, width, channels]; export it with batch 1"
-    )
+        outcome = import_model(request, job.log.absolute(), settings.export.timeout)
+        advance(1, "")
+    _require_close(outcome.difference, settings, source.name)
+    return {
+        "noise_samples": NOISE,
+        "max_difference": outcome.difference,
+        "output_scale": outcome.scale,
+        **outcome.others,
+    }
 
 
 def _samples(job: "Job") -> Floats:
@@ -163,13 +140,20 @@ def _prepared(job: "Job") -> NDArray[np.uint8]:
     return spec.prepare_batch(split.images[:count])
 
 
-def _compare(found: Floats, expected: Floats, tolerance: float) -> float:
-    """The largest difference between TFLite's outputs and Keras'."""
-    difference = float(np.max(np.abs(found - expected)))
+def _noise(settings: Project) -> Floats:
+    """Pictures of random bytes, as the float model sees them."""
+    spec = dataset.input_of(settings.data)
+    rng = np.random.default_rng(settings.data.seed)
+    pixels = rng.integers(0, 256, (NOISE, *spec.shape[1:]), dtype=np.uint8)
+    return spec.to_float(pixels)
+
+
+def _require_close(difference: float, settings: Project, original: str) -> None:
+    """Refuse a conversion that computes something else."""
+    tolerance = settings.export.tolerance
     if not difference <= tolerance:
         raise ModelError(
-            f"the converted model differs from Keras by {difference:.2e}, more than "
-            f"export.tolerance {tolerance:.2e} allows; the conversion is wrong, or "
-            "the tolerance is too tight for this model's range of outputs"
+            f"the converted model differs from {original} by {difference:.2e}, more "
+            f"than export.tolerance {tolerance:.2e} allows; the conversion is wrong, "
+            "or the tolerance is too tight for this model's range of outputs"
         )
-    return difference

@@ -72,6 +72,9 @@ FLASH_IMAGE = "board/flash.bin"
 TRAINED = ("train/model.keras", "train/history.csv")
 """What exists only where the project trains its model itself."""
 
+CONVERTERS = ("onnx", "onnx2tf", "onnxruntime", "tf_keras")
+"""Further tools of the export stage where the model is an ONNX file."""
+
 STAGES: tuple[Stage, ...] = (
     Stage(
         name="train",
@@ -80,18 +83,28 @@ STAGES: tuple[Stage, ...] = (
         inputs=(),
         outputs=("train/split.json", *TRAINED),
         tools=("tensorflow", "keras", "mlxtend", "numpy", "pillow"),
-        files=("data.path",),
+        files=("data.path", "model.weights_from"),
         headline=("float {test_accuracy:.1%} on test", "{epochs} epochs"),
     ),
     Stage(
         name="export",
         doc="convert to float TFLite and compare with the float model",
-        sections=("data", "model.file", "export"),
+        sections=(
+            "data",
+            "model.file",
+            "model.signature",
+            "model.dequantize",
+            "export",
+        ),
         inputs=("train/split.json", "train/model.keras"),
         outputs=("export/model.tflite",),
         tools=("tensorflow", "keras", "numpy", "pillow"),
         files=("model.file", "data.path"),
-        headline=("{operators} operators", "differs by {max_difference:.1e}"),
+        headline=(
+            "{operators} operators",
+            "differs by {max_difference:.1e}",
+            "{dynamic_range_difference:.1e} from the 8-bit original",
+        ),
     ),
     Stage(
         name="normalize",
@@ -201,13 +214,20 @@ def stages_of(settings: Mapping[str, Any]) -> tuple[Stage, ...]:
     simulated = settings["board"]["port"] == "simulated"
     if not simulated:
         absent.add(FLASH_IMAGE)
-    stages = (stage.without(absent) for stage in STAGES)
+    stages = (_with_converters(stage.without(absent), settings) for stage in STAGES)
     return tuple(
         replace(stage, cached=stage.cached and simulated)
         if "board" in stage.sections
         else stage
         for stage in stages
     )
+
+
+def _with_converters(stage: Stage, settings: Mapping[str, Any]) -> Stage:
+    file = settings["model"]["file"] or ""
+    if stage.name != "export" or not file.lower().endswith(".onnx"):
+        return stage
+    return replace(stage, tools=(*stage.tools, *CONVERTERS))
 
 
 def find_stage(name: str, settings: Mapping[str, Any]) -> Stage:

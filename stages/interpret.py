@@ -15,20 +15,26 @@ Floats = NDArray[np.float32]
 class Interpreter:
     """A loaded model with one input.
 
+    Args:
+        path: the file.
+        shape: height, width and channels that open sizes of the input are set to.
+
     Raises:
         ModelError: TFLite refuses the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shape: tuple[int, int, int] | None = None) -> None:
         import tensorflow as tf
 
         self._path = path
         try:
             self._interpreter: Any = tf.lite.Interpreter(str(path), num_threads=1)
+            self._input = self._interpreter.get_input_details()[0]["index"]
+            if shape is not None:
+                self._interpreter.resize_tensor_input(self._input, [1, *shape])
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{path}: TFLite cannot run it: {error}") from None
-        self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [
             detail["index"] for detail in self._interpreter.get_output_details()
         ]

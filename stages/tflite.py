@@ -207,11 +207,12 @@ def require_float(model: Any, path: Path) -> None:
     for position, tensor in enumerate(graph.tensors):
         kind = type_name(tensor)
         if kind in QUANTIZED:
-            whole = "full-integer" if _computes_integers(model) else "dynamic-range"
+            whole = _computes_integers(model)
+            other_way = "" if whole else ", or set model.dequantize: true"
             raise ModelError(
-                f"{path}: is a {whole} quantized model ({kind} tensor "
-                f"{name(tensor)!r}); export it as float32, the quantize stage does "
-                "the rest"
+                f"{path}: is a {'full-integer' if whole else 'dynamic-range'} "
+                f"quantized model ({kind} tensor {name(tensor)!r}); export it as "
+                f"float32, the quantize stage does the rest{other_way}"
             )
         if kind == "FLOAT16" or (position in ends and kind != "FLOAT32"):
             raise ModelError(

@@ -38,6 +38,8 @@ def conflicts(project: Project) -> Iterator[Conflict]:
     yield from _classes(project.data)
     yield from _range(project.data)
     yield from _source_of_model(project)
+    yield from _file_options(project)
+    yield from _first_weights(project)
     yield from _labels(project)
     yield from _enough_pictures(project)
     yield from _slot(project)
@@ -130,6 +132,28 @@ def _source_of_model(project: Project) -> Iterator[Conflict]:
     if project.model.file is not None and project.model.architecture is not None:
         message = "model.file replaces the training; give one of the two, not both"
         yield Conflict((("model", "architecture"), ("model", "file")), message)
+
+
+def _file_options(project: Project) -> Iterator[Conflict]:
+    """Refuse what says how to read a file where there is none."""
+    for key in ("signature", "dequantize"):
+        if getattr(project.model, key) and project.model.file is None:
+            message = "says how to import a model.file, and there is none; remove it"
+            yield Conflict((("model", key), ("model", "file")), message)
+
+
+def _first_weights(project: Project) -> Iterator[Conflict]:
+    keys = (("model", "weights_from"), ("model", "file"))
+    weights = project.model.weights_from
+    if weights is not None and project.model.file is not None:
+        message = "a model.file is not trained; use weights_from with an architecture"
+        yield Conflict(keys, message)
+    if weights is not None and not weights.lower().endswith(".tflite"):
+        message = f"expected a .tflite file, found `{weights}`"
+        yield Conflict(keys[:1], message)
+    if not project.train.epochs and weights is None:
+        message = "without training the model needs weights; set model.weights_from"
+        yield Conflict((("train", "epochs"), ("model", "weights_from")), message)
 
 
 def _labels(project: Project) -> Iterator[Conflict]:

@@ -183,8 +183,36 @@ class Model(Section):
 
     file: Text | None = Field(
         None,
-        description="A float32 .tflite model, which takes the place of the training. "
+        description="A trained model, which takes the place of the training: .tflite "
+        "(float32 or float16), .keras, .h5, .onnx, or the folder of a SavedModel. "
         "Relative to the YAML file that says so.",
+    )
+    signature: Text | None = Field(
+        None,
+        description="The function to take from a SavedModel; null: serving_default, or "
+        "the only one.",
+    )
+    dequantize: bool = Field(
+        False,
+        description="Take the 8-bit weights of a dynamic-range .tflite file for float "
+        "ones. TFLite quantizes the feature maps of such a model while it runs, so "
+        "the two differ by what that costs; the export stage reports how much.",
+    )
+    weights_from: Text | None = Field(
+        None,
+        description="A float .tflite file of the same network as the architecture's, "
+        "whose weights the training starts from. Relative to the YAML file that says "
+        "so.",
+    )
+    smallest_map: int = Field(
+        4,
+        ge=1,
+        le=4,
+        description="Rows or columns of the smallest feature map an architecture may "
+        "make; below 4 the CPU pads it for the KPU.",
+    )
+    activation: Literal["relu", "relu6"] | None = Field(
+        None, description="Of all layers; null: the architecture's own."
     )
     architecture: Literal["mobilenet_v1"] | None = Field(
         default_factory=lambda data: None if data.get("file") else "mobilenet_v1",
@@ -217,7 +245,11 @@ class Train(Section):
     """The training, which a `model.file` replaces."""
 
     epochs: int = Field(
-        28, ge=1, le=100_000, description="Passes over the training pictures."
+        28,
+        ge=0,
+        le=100_000,
+        description="Passes over the training pictures; 0, with `model.weights_from` "
+        "only: take those weights as they are.",
     )
     batch_size: int = Field(
         64, ge=1, le=10_000, description="Pictures per step of the optimizer."
@@ -244,6 +276,12 @@ class Export(Section):
         gt=0,
         le=1,
         description="Largest absolute difference allowed between their outputs.",
+    )
+    timeout: int = Field(
+        300,
+        ge=1,
+        le=86_400,
+        description="Seconds after which the import of a `model.file` is given up.",
     )
 
 

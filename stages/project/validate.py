@@ -22,7 +22,7 @@ from stages.project.schema import Project
 from stages.project.source import Source, read
 
 _NAME = ("project", "name")
-_PATHS = (("model", "file"), ("data", "path"))
+_PATHS = (("model", "file"), ("model", "weights_from"), ("data", "path"))
 
 
 def project(file: ProjectFile, root: Path) -> tuple[Project, dict[Path, str]]:

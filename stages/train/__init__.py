@@ -19,11 +19,15 @@ from stages.dataset import Dataset, Labels, Split
 from stages.project.schema import Augment, Data, Project, Train
 from stages.train.backup import Backup, Row
 from stages.train.mobilenet_v1 import mobilenet_v1
+from stages.train.weights import load_weights
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics
 
 Floats = NDArray[np.float32]
+
+SETTLING = 256
+"""Training pictures from which batch norms of loaded weights take their statistics."""
 
 
 def run(job: "Job") -> "Metrics":
@@ -55,6 +59,24 @@ def _train(job: "Job", data: Dataset, classes: int) -> "Metrics":
     keras.utils.set_random_seed(settings.train.seed)
     model = _build(settings, classes)
     train = _floats(settings.data, data.train)
+    if settings.model.weights_from is not None:
+        path = job.user_file(settings.model.weights_from, "model.weights_from")
+        for line in load_weights(model, path, train[:SETTLING]):
+            print(line)  # into the stage's log
+    history = job.output("train/history.csv")
+    if settings.train.epochs:
+        _fit(job, model, train, data, history)
+    else:
+        history.write_text("epoch,accuracy,loss\n")
+    _without_optimizer(model).save(job.output("train/model.keras"))
+    return _measure(model, data, settings)
+
+
+def _fit(job: "Job", model: Any, train: Floats, data: Dataset, target: Path) -> None:
+    """Train the model and write the history of its epochs."""
+    import keras
+
+    settings = job.settings
     steps = -(-len(data.train) // settings.train.batch_size)
     _compile(model, settings.train, steps)
     backup = Backup(job.scratch)
@@ -74,16 +96,21 @@ def _train(job: "Job", data: Dataset, classes: int) -> "Metrics":
                 ),
             ],
         )
-    _write_history(backup.history, job.output("train/history.csv"))
-    _without_optimizer(model).save(job.output("train/model.keras"))
-    return _measure(model, data, settings)
+    _write_history(backup.history, target)
 
 
 def _build(settings: Project, classes: int) -> Any:
     height, width = settings.data.size
     shape = (height, width, settings.data.channels)
     model = settings.model
-    return mobilenet_v1(shape, classes, alpha=model.alpha, dropout=model.dropout)
+    return mobilenet_v1(
+        shape,
+        classes,
+        alpha=model.alpha,
+        dropout=model.dropout,
+        activation=model.activation or "relu6",
+        smallest_map=model.smallest_map,
+    )
 
 
 def _compile(model: Any, settings: Train, steps: int) -> None:

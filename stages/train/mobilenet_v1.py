@@ -30,7 +30,12 @@ def widths(alpha: float, filters: int) -> int:
 
 
 def mobilenet_v1(
-    shape: tuple[int, int, int], classes: int, alpha: float, dropout: float
+    shape: tuple[int, int, int],
+    classes: int,
+    alpha: float,
+    dropout: float,
+    activation: str = "relu6",
+    smallest_map: int = SMALLEST_MAP,
 ) -> Any:
     """An untrained classifier.
 
@@ -39,6 +44,8 @@ def mobilenet_v1(
         classes: number of outputs, a softmax over them.
         alpha: scales every layer's number of filters.
         dropout: fraction dropped before the last layer while training.
+        activation: relu or relu6.
+        smallest_map: rows or columns below which no block may bring a map.
 
     Returns:
         a ``keras.Model``.
@@ -48,42 +55,44 @@ def mobilenet_v1(
     layers = keras.layers
     inputs = keras.Input(shape, name="input")
     smallest = min(shape[:2])
-    stride = 2 if -(-smallest // 2) >= SMALLEST_MAP else 1
-    x = _convolution(inputs, widths(alpha, STEM), kernel=3, stride=stride)
+    stride = 2 if -(-smallest // 2) >= smallest_map else 1
+    x = _convolution(inputs, widths(alpha, STEM), 3, stride, activation)
     smallest = -(-smallest // stride)
     for filters, stride in BLOCKS:
         smallest = -(-smallest // stride)
-        if smallest < SMALLEST_MAP:
+        if smallest < smallest_map:
             break
-        x = _depthwise(x, stride)
-        x = _convolution(x, widths(alpha, filters), kernel=1, stride=1)
+        x = _depthwise(x, stride, activation)
+        x = _convolution(x, widths(alpha, filters), 1, 1, activation)
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dropout(dropout)(x)
     outputs = layers.Dense(classes, activation="softmax", name="scores")(x)
     return keras.Model(inputs, outputs, name="mobilenet_v1")
 
 
-def _convolution(x: Any, filters: int, kernel: int, stride: int) -> Any:
+def _convolution(
+    x: Any, filters: int, kernel: int, stride: int, activation: str
+) -> Any:
     import keras
 
     x = keras.layers.Conv2D(
         filters, kernel, strides=stride, padding="same", use_bias=False
     )(x)
-    return _activation(x)
+    return _activation(x, activation)
 
 
-def _depthwise(x: Any, stride: int) -> Any:
+def _depthwise(x: Any, stride: int, activation: str) -> Any:
     import keras
 
     x = keras.layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False)(
         x
     )
-    return _activation(x)
+    return _activation(x, activation)
 
 
-def _activation(x: Any) -> Any:
-    """Batch norm with a short memory (training sets are small here) and ReLU6."""
+def _activation(x: Any, kind: str) -> Any:
+    """Batch norm with a short memory (training sets are small here) and ReLU."""
     import keras
 
     x = keras.layers.BatchNormalization(momentum=0.9)(x)
-    return keras.layers.ReLU(6.0)(x)
+    return keras.layers.ReLU(6.0 if kind == "relu6" else None)(x)
