@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from k210.errors import UserError
+from stages.artifacts.modules import module_files
 from stages.artifacts.records import sha256
 from stages.graph import Stage
 
@@ -73,6 +74,11 @@ def parts_of(
     for setting in stage.files:
         if path := _lookup(settings, setting):
             parts[f"file {setting}"] = _file_digest(root / path, setting)
+    for setting in stage.modules:
+        if function := _lookup(settings, setting):
+            for path in module_files(root, function.partition(":")[0], setting):
+                name = path.relative_to(root).as_posix()
+                parts[f"file {name}"] = _file_digest(path, setting)
     for source in sources(f"stages.{stage.name}"):
         name = source.relative_to(CODE).as_posix()
         parts[f"source {name}"] = _source_digest(source)

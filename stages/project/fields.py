@@ -79,6 +79,17 @@ Rows = Annotated[int, Field(ge=4, le=256)]
 Columns = Annotated[int, Field(ge=4, le=512)]
 
 
+Activation = Literal["relu", "relu6", "leaky", "hard_swish", "swish"]
+BuilderName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
+        json_schema_extra={
+            "patternErrorMessage": "module:function, such as my_nets:small"
+        },
+    ),
+]
+KernelSide = Annotated[Literal[1, 3, 5], BeforeValidator(_whole)]
 Channels = Annotated[Literal[1, 3], BeforeValidator(_whole)]
 FlashSize = Annotated[Literal[0x800000, 0x1000000], BeforeValidator(_whole)]
 Method = Annotated[

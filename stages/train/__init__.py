@@ -2,7 +2,7 @@
 
 Projects that bring a TFLite file only have their data split. Training resumes from
 its last finished epoch when it was killed: Keras' backup lies in the job's scratch
-folder, which belongs to one key only.
+folder, which belongs to one key only, and so do the weights of the best epoch.
 """
 
 import csv
@@ -16,13 +16,18 @@ from k210.errors import UserError
 from stages import dataset
 from stages.artifacts import write_json
 from stages.dataset import Dataset, Labels, Split
-from stages.project.schema import Augment, Data, Project, Train
-from stages.train.mobilenet_v1 import mobilenet_v1
+from stages.project.schema import Augment, Data, Project
+from stages.train.architectures import build
+from stages.train.builder import build_with
+from stages.train.initial import freeze, initial_weights
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics
 
 Floats = NDArray[np.float32]
+
+HISTORY = "history.csv"
+"""The log of the epochs, in the scratch folder."""
 
 
 def run(job: "Job") -> "Metrics":
@@ -51,20 +56,58 @@ def _train(job: "Job", data: Dataset, classes: int) -> "Metrics":
 
     settings = job.settings
     keras.utils.set_random_seed(settings.train.seed)
-    model = _build(settings, classes)
-    train = _floats(settings.data, data.train)
-    steps = -(-len(data.train) // settings.train.batch_size)
-    _compile(model, settings.train, steps)
+    model = _build(job, classes)
+    initial_weights(model, settings.model, job)
+    frozen = freeze(model, settings.train.freeze)
     job.scratch.mkdir(parents=True, exist_ok=True)
-    history = job.scratch / "history.csv"
-    with job.console.progress("epoch", settings.train.epochs) as advance:
+    best = _fit(job, model, data)
+    rows = _write_history(job.scratch / HISTORY, job.output("train/history.csv"))
+    bare = _without_optimizer(model)
+    bare.save(job.output("train/model.keras"))
+    metrics: Metrics = {"parameters": int(bare.count_params()), "epochs": rows}
+    if best:
+        metrics["best_epoch"] = best
+    if frozen:
+        metrics["frozen_layers"] = frozen
+    return {**metrics, **_measure(bare, data, settings)}
+
+
+def _build(job: "Job", classes: int) -> Any:
+    settings = job.settings
+    shape = (*settings.data.size, settings.data.channels)
+    builder = settings.model.builder
+    if builder is not None:
+        return build_with(builder, job.user_file(""), shape, classes)
+    return build(settings.model, shape, classes)
+
+
+def _fit(job: "Job", model: Any, data: Dataset) -> int | None:
+    """Train; with early stopping, returns the epoch whose weights the model has."""
+    import keras
+
+    from stages.train.best import Best
+    from stages.train.optimizer import make_optimizer
+
+    settings = job.settings
+    train = settings.train
+    steps = -(-len(data.train) // train.batch_size)
+    model.compile(
+        make_optimizer(train, steps),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    stopping = train.early_stopping
+    best = None if stopping.patience is None else Best(stopping, job.scratch)
+    with job.console.progress("epoch", train.epochs) as advance:
         model.fit(
-            _batches(train, data.train.labels, settings),
-            epochs=settings.train.epochs,
+            _batches(_floats(settings.data, data.train), data.train.labels, settings),
+            epochs=train.epochs,
             validation_data=_validation(settings.data, data.validation),
+            class_weight=_class_weights(settings, data.train),
             verbose=0,
             callbacks=[
-                keras.callbacks.CSVLogger(str(history), append=True),
+                *([best] if best else []),
+                keras.callbacks.CSVLogger(str(job.scratch / HISTORY), append=True),
                 keras.callbacks.BackupAndRestore(
                     str(job.scratch / "backup"), delete_checkpoint=False
                 ),
@@ -73,29 +116,20 @@ def _train(job: "Job", data: Dataset, classes: int) -> "Metrics":
                 ),
             ],
         )
-    _write_history(history, job.output("train/history.csv"))
-    _without_optimizer(model).save(job.output("train/model.keras"))
-    return _measure(model, data, settings)
+    if best is None:
+        return None
+    best.restore(model)
+    return best.epoch
 
 
-def _build(settings: Project, classes: int) -> Any:
-    height, width = settings.data.size
-    shape = (height, width, settings.data.channels)
-    model = settings.model
-    return mobilenet_v1(shape, classes, alpha=model.alpha, dropout=model.dropout)
-
-
-def _compile(model: Any, settings: Train, steps: int) -> None:
-    import keras
-
-    schedule = keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate, settings.epochs * steps
-    )
-    model.compile(
-        keras.optimizers.Adam(schedule),
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+def _class_weights(settings: Project, split: Split) -> dict[int, float] | None:
+    """How much a picture of each class counts, 1 in the mean over the pictures."""
+    if settings.train.class_weights is None:
+        return None
+    assert split.labels is not None
+    labels, counts = np.unique(split.labels, return_counts=True)
+    each = len(split) / (len(labels) * counts)
+    return {int(k): float(v) for k, v in zip(labels, each, strict=True)}
 
 
 def _floats(settings: Data, split: Split) -> Floats:
@@ -148,14 +182,18 @@ def _words(logs: dict[str, float]) -> str:
     return " ".join(f"{k} {logs[v]:.3f}" for k, v in shown.items() if v in logs)
 
 
-def _write_history(log: Path, target: Path) -> None:
-    """Keep one row per epoch: a kill may have left the last one to be done twice."""
+def _write_history(log: Path, target: Path) -> int:
+    """Keep one row per epoch: a kill may have left the last one to be done twice.
+
+    Returns the number of epochs.
+    """
     with log.open(newline="") as file:
         rows = {row["epoch"]: row for row in csv.DictReader(file)}
     with target.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(next(iter(rows.values()))))
         writer.writeheader()
         writer.writerows(rows.values())
+    return len(rows)
 
 
 def _without_optimizer(model: Any) -> Any:
@@ -168,10 +206,7 @@ def _without_optimizer(model: Any) -> Any:
 
 
 def _measure(model: Any, data: Dataset, settings: Project) -> "Metrics":
-    metrics: Metrics = {
-        "parameters": int(model.count_params()),
-        "epochs": settings.train.epochs,
-    }
+    metrics: Metrics = {}
     for name, split in data.splits().items():
         if len(split):
             outputs = model.predict(_floats(settings.data, split), verbose=0)
