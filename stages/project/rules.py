@@ -139,7 +139,7 @@ def _weights(project: Project) -> Iterator[Conflict]:
 
 def _training(project: Project) -> Iterator[Conflict]:
     train, validation = project.train, project.data.split.validation
-    if train.early_stopping.patience is not None and not validation:
+    if train.early_stopping.patience is not None and validation == 0:
         message = "early stopping needs validation pictures, and there are none"
         patience = ("train", "early_stopping", "patience")
         yield Conflict((patience, ("data", "split", "validation")), message)

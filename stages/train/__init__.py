@@ -97,6 +97,11 @@ def _fit(job: "Job", model: Any, data: Dataset) -> int | None:
         metrics=["accuracy"],
     )
     stopping = train.early_stopping
+    if stopping.patience is not None and not len(data.validation):
+        raise UserError(
+            "train.early_stopping needs validation pictures and the split has none; "
+            "enlarge data.split.validation, or set patience: null"
+        )
     best = None if stopping.patience is None else Best(stopping, job.scratch)
     with job.console.progress("epoch", train.epochs) as advance:
         model.fit(
