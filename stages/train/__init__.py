@@ -1,8 +1,8 @@
 """Split the data and train the float model.
 
 Projects that bring a TFLite file only have their data split. Training resumes from
-its last finished epoch when it was killed: Keras' backup lies in the job's scratch
-folder, which belongs to one key only, and so do the weights of the best epoch.
+its last finished epoch when it was killed: its checkpoint and the weights of the best
+epoch lie in the job's scratch folder, which belongs to one key only.
 """
 
 import csv
@@ -85,7 +85,7 @@ def _fit(job: "Job", model: Any, data: Dataset) -> int | None:
     """Train; with early stopping, returns the epoch whose weights the model has."""
     import keras
 
-    from stages.train.best import Best
+    from stages.train.callbacks import Best, Checkpoint
     from stages.train.optimizer import make_optimizer
 
     settings = job.settings
@@ -103,19 +103,19 @@ def _fit(job: "Job", model: Any, data: Dataset) -> int | None:
             "enlarge data.split.validation, or set patience: null"
         )
     best = None if stopping.patience is None else Best(stopping, job.scratch)
+    checkpoint = Checkpoint(job.scratch)
     with job.console.progress("epoch", train.epochs) as advance:
         model.fit(
             _batches(_floats(settings.data, data.train), data.train.labels, settings),
+            initial_epoch=checkpoint.resume(model),
             epochs=train.epochs,
             validation_data=_validation(settings.data, data.validation),
-            class_weight=_class_weights(settings, data.train),
+            class_weight=_weights_of_classes(settings, data.train),
             verbose=0,
             callbacks=[
                 *([best] if best else []),
                 keras.callbacks.CSVLogger(str(job.scratch / HISTORY), append=True),
-                keras.callbacks.BackupAndRestore(
-                    str(job.scratch / "backup"), delete_checkpoint=False
-                ),
+                checkpoint,
                 keras.callbacks.LambdaCallback(
                     on_epoch_end=lambda epoch, logs: advance(epoch + 1, _words(logs))
                 ),
@@ -127,7 +127,7 @@ def _fit(job: "Job", model: Any, data: Dataset) -> int | None:
     return best.epoch
 
 
-def _class_weights(settings: Project, split: Split) -> dict[int, float] | None:
+def _weights_of_classes(settings: Project, split: Split) -> dict[int, float] | None:
     """How much a picture of each class counts, 1 in the mean over the pictures."""
     if settings.train.class_weights is None:
         return None
