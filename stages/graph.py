@@ -27,6 +27,7 @@ class Stage:
         outputs: files that it writes.
         tools: distributions whose version decides what comes out.
         files: settings that name a user's file, whose content it reads.
+        modules: settings that name a user's Python function, "module:function".
         headline: fragments of the line that the reporter prints, formatted with
             the stage's metrics; those whose metrics are missing are left out.
         cached: whether an earlier result may be given back without running.
@@ -39,6 +40,7 @@ class Stage:
     outputs: tuple[str, ...]
     tools: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
     headline: tuple[str, ...] = ()
     cached: bool = True
 
@@ -84,6 +86,7 @@ STAGES: tuple[Stage, ...] = (
         outputs=("train/split.json", *TRAINED),
         tools=("tensorflow", "keras", "mlxtend", "numpy", "pillow"),
         files=("data.path", "model.weights_from"),
+        modules=("model.builder",),
         headline=("float {test_accuracy:.1%} on test", "{epochs} epochs"),
     ),
     Stage(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from k210.errors import UserError
+from stages.artifacts.modules import module_files
 from stages.artifacts.records import sha256
 from stages.artifacts.userfiles import user_digest, user_path
 from stages.graph import Stage
@@ -80,6 +81,11 @@ def parts_of(
                 with_csv_rows=settings["data"]["kind"] == "csv"
                 and setting == "data.path",
             )
+    for setting in stage.modules:
+        if function := _lookup(settings, setting):
+            for path in module_files(root, function.partition(":")[0], setting):
+                name = path.relative_to(root).as_posix()
+                parts[f"file {name}"] = _source_digest(path)
     for source in sources(f"stages.{stage.name}"):
         name = source.relative_to(CODE).as_posix()
         parts[f"source {name}"] = _source_digest(source)

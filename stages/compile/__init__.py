@@ -45,7 +45,7 @@ def run(job: "Job") -> "Metrics":
     result = _compile(job, request)
     data = _canonical(result.kmodel)
     parsed = kmodel.parse(data)
-    _require_fit(parsed)
+    require_fit(parsed)
     _require_finite(data, request.samples[:TRIALS], job.log)
     job.output("compile/model.kmodel").write_bytes(data)
     manifest = _manifest(parsed, data, plan, spec)
@@ -132,8 +132,12 @@ def _canonical(data: bytes) -> bytes:
         ) from None
 
 
-def _require_fit(parsed: Kmodel) -> None:
-    """Make sure that the chip can hold and run the kmodel."""
+def require_fit(parsed: Kmodel) -> None:
+    """Make sure that the chip can hold and run the kmodel.
+
+    Raises:
+        ModelError: it cannot; which limit is exceeded, and by how much.
+    """
     if not any(parsed.convs()):
         raise ModelError(
             "nncase put no layer on the KPU, all of the model would run on the CPU; "

@@ -148,6 +148,17 @@ Std = Annotated[
     PlainSerializer(_listed),
     WithJsonSchema(_per_channel_schema(1e-6)),
 ]
+Activation = Literal["relu", "relu6", "leaky", "hard_swish", "swish"]
+BuilderName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$",
+        json_schema_extra={
+            "patternErrorMessage": "module:function, such as my_nets:small"
+        },
+    ),
+]
+KernelSide = Annotated[Literal[1, 3, 5], BeforeValidator(_whole)]
 Channels = Annotated[Literal[1, 3], BeforeValidator(_whole)]
 FlashSize = Annotated[Literal[0x800000, 0x1000000], BeforeValidator(_whole)]
 Method = Annotated[

@@ -28,7 +28,7 @@ def _section(name: str) -> str:
     return f"{title}\n{_HEAD}{rows}" if rows else title
 
 
-def _rows(path: tuple[str, ...]) -> Iterator[str]:
+def _rows(path: words.KeyPath) -> Iterator[str]:
     for key, part in words.at(path)["properties"].items():
         here = (*path, key)
         if words.at(here).get("type") == "object":
@@ -36,7 +36,10 @@ def _rows(path: tuple[str, ...]) -> Iterator[str]:
             continue
         default = f"`{_value(part['default'])}`" if "default" in part else ""
         legal = words.expected(here)
-        yield _row(".".join(here[1:]), legal, default, part["description"])
+        name = ".".join("[]" if step == 0 else str(step) for step in here[1:])
+        yield _row(name, legal, default, part["description"])
+        if words.at((*here, 0)).get("type") == "object":
+            yield from _rows((*here, 0))
 
 
 def _row(key: str, legal: str, default: str, meaning: str) -> str:

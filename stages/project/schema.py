@@ -22,13 +22,16 @@ from typing_extensions import Self
 from stages.project import rules
 from stages.project.fields import (
     RESERVED,
+    Activation,
     Amount,
     AmountOrNone,
+    BuilderName,
     Channels,
     Columns,
     Count,
     FlashSize,
     Fraction,
+    KernelSide,
     Mean,
     Method,
     Name,
@@ -178,6 +181,53 @@ class Data(Section):
     )
 
 
+class Block(Section):
+    """One block of a network written in the YAML."""
+
+    kind: Literal[
+        "conv",
+        "depthwise",
+        "separable",
+        "inverted_residual",
+        "residual",
+        "max_pool",
+        "average_pool",
+        "dense",
+    ] = Field(
+        "conv",
+        description="conv: a convolution; depthwise: one per channel; separable: a "
+        "depthwise and a 1×1; inverted_residual: a 1×1 out, a depthwise, a 1×1 back; "
+        "residual: two convolutions, whose input is added; max_pool, average_pool: of "
+        "stride × stride pixels; dense: after the mean over the map.",
+    )
+    filters: int | None = Field(
+        None, ge=1, le=1024, description="Channels that come out."
+    )
+    kernel: KernelSide | None = Field(
+        None, description="Side of the kernel; null: as `model.kernel`."
+    )
+    stride: int | None = Field(
+        None, ge=1, le=8, description="Stride; null: 1, for pools 2."
+    )
+    expand: int | None = Field(
+        None,
+        ge=1,
+        le=16,
+        description="How many times wider an inverted_residual is inside; null: 6.",
+    )
+    activation: Activation | None = Field(
+        None, description="As `model.activation`; null: that one."
+    )
+    squeeze_excite: bool = Field(
+        False, description="Weigh each channel by a gate that sees the whole map."
+    )
+    residual: bool = Field(
+        False,
+        description="Add the input; needs stride 1 and as many filters as channels "
+        "come in.",
+    )
+
+
 class Model(Section):
     """Where the model comes from: trained here, or a file of yours."""
 
@@ -211,16 +261,64 @@ class Model(Section):
         description="Rows or columns of the smallest feature map an architecture may "
         "make; below 4 the CPU pads it for the KPU.",
     )
-    activation: Literal["relu", "relu6"] | None = Field(
-        None, description="Of all layers; null: the architecture's own."
+    builder: BuilderName | None = Field(
+        None,
+        description="A Python function of yours that makes the network to train: "
+        "called with (height, width, channels) and the number of classes, returns a "
+        "Keras model that ends in a softmax. Imported from where `pipeline.yaml` is.",
     )
-    architecture: Literal["mobilenet_v1"] | None = Field(
-        default_factory=lambda data: None if data.get("file") else "mobilenet_v1",
+    blocks: tuple[Block, ...] | None = Field(
+        None,
+        strict=False,
+        min_length=1,
+        max_length=200,
+        description="The network to train, block by block; the mean over the map, "
+        "dropout and the scores follow by themselves.",
+    )
+    architecture: (
+        Literal[
+            "mobilenet_v1",
+            "mobilenet_v2",
+            "mobilenet_v3_small",
+            "mobilenet_v3_large",
+            "resnet8",
+            "ds_cnn",
+            "cnn",
+            "kpunet",
+        ]
+        | None
+    ) = Field(
+        default_factory=lambda data: (
+            None
+            if any(data.get(key) for key in ("file", "builder", "blocks"))
+            else "mobilenet_v1"
+        ),
         json_schema_extra={"default": "mobilenet_v1"},
-        description="The network to train; null if `file` is given.",
+        description="The network to train; null if `file`, `builder` or `blocks` is "
+        "given.",
     )
     alpha: float = Field(
-        0.5, gt=0, le=1, description="Width of the network, as a fraction of the full."
+        0.5,
+        gt=0,
+        le=1,
+        description="Width of the architecture, as a fraction of the full.",
+    )
+    activation: Activation | None = Field(
+        None, description="Of all layers; null: the architecture's own."
+    )
+    kernel: KernelSide = Field(
+        3,
+        description="Side of the depthwise kernels; the KPU computes no other than 3.",
+    )
+    padding: Literal["same", "kpu"] = Field(
+        "same",
+        description="same: TensorFlow's; kpu: at stride 2 one pixel on every side, "
+        "which the KPU does by itself.",
+    )
+    weights: Literal["imagenet"] | None = Field(
+        None,
+        description="imagenet: start from the weights that Keras offers for "
+        "mobilenet_v1 and mobilenet_v2, downloaded once; null: from the seed.",
     )
     dropout: ProperFraction = Field(
         0.1, description="Fraction of the last features dropped while training."
@@ -241,6 +339,34 @@ class Augment(Section):
     )
 
 
+class EarlyStopping(Section):
+    """Ending the training when it gets no better; the best epoch's weights stay."""
+
+    patience: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="Epochs without a better one after which to stop; null: never.",
+    )
+    monitor: Literal["val_loss", "val_accuracy"] = Field(
+        "val_loss", description="What is to get better, on the validation pictures."
+    )
+
+
+class Freeze(Section):
+    """Layers that keep their first weights, for transfer learning."""
+
+    up_to: Text | None = Field(
+        None, description="Name of the last layer to freeze, with all before it."
+    )
+    first: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="How many layers to freeze, of those that have weights.",
+    )
+
+
 class Train(Section):
     """The training, which a `model.file` replaces."""
 
@@ -256,6 +382,40 @@ class Train(Section):
     )
     learning_rate: float = Field(
         0.004, gt=0, le=10, description="Largest step size of the optimizer."
+    )
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = Field(
+        "adam", description="sgd has Nesterov's momentum, 0.9."
+    )
+    weight_decay: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Decay of the weights per step, times the step size; null: 0.004 "
+        "for adamw, none for the others.",
+    )
+    schedule: Literal["cosine", "constant", "exponential", "step"] = Field(
+        "cosine",
+        description="How the step size falls: cosine: to 0; exponential: to a "
+        "hundredth; step: to a tenth after half of the epochs, to a hundredth after "
+        "three quarters.",
+    )
+    warmup_epochs: int = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Epochs in which the step size grows to its largest, before all "
+        "that.",
+    )
+    class_weights: Literal["balanced"] | None = Field(
+        None,
+        description="balanced: pictures of rare classes count more, so that all "
+        "classes count alike; null: all pictures count alike.",
+    )
+    early_stopping: EarlyStopping = Field(
+        default_factory=EarlyStopping, description="When to stop before the last epoch."
+    )
+    freeze: Freeze = Field(
+        default_factory=Freeze, description="Layers that are not trained."
     )
     seed: Seed = Field(
         0, description="Sets first weights, order of pictures and augmentation."

@@ -137,7 +137,7 @@ def _keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
     return tuple(str(part) for part in path[: min(numbers, default=len(path))])
 
 
-def _overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+def _overlap(one: tuple[str | int, ...], other: tuple[str | int, ...]) -> bool:
     shared = min(len(one), len(other))
     return one[:shared] == other[:shared]
 
@@ -158,7 +158,8 @@ def _placed(conflict: Conflict, source: Source) -> Fault:
     """Put a conflict where the first of its keys stands that is written at all."""
     nodes = [node for key in conflict.keys if (node := source.top.find(key))]
     place = nodes[0].key if nodes else _nearest(source, conflict.keys[0])
-    return Fault(place, ".".join(conflict.keys[0]), conflict.message)
+    key = ".".join(str(part) for part in conflict.keys[0])
+    return Fault(place, key, conflict.message)
 
 
 def _nearest(source: Source, path: tuple[str | int, ...]) -> Place:
@@ -177,7 +178,7 @@ def _worded(error: ErrorDetails, source: Source) -> Fault:
     node = source.top.find(path)
     if error["type"] == "extra_forbidden":
         place = node.key if node else _nearest(source, path)
-        return Fault(place, key, words.unknown(_keys(path)))
+        return Fault(place, key, words.unknown(path))
     if error["type"] == PLAIN:
         message = error["msg"]
     elif node is None or node.value is None and path == _NAME:

@@ -116,7 +116,7 @@ def _list(part: dict[str, Any]) -> str:
             return f"a list of {len(items)}, each {items[0]}"
         return f"a list of {len(items)}: {', then '.join(items)}"
     kind = "a non-empty list" if part.get("minItems") else "a list"
-    return f"{kind} of {_phrase(part['items'])}"
+    return f"{kind} of {_phrase(_resolved(part['items']))}"
 
 
 def _keys(part: dict[str, Any]) -> str:
@@ -126,9 +126,10 @@ def _keys(part: dict[str, Any]) -> str:
     return f"the key{'s' if len(keys) > 1 else ''} {', '.join(keys)}"
 
 
-def unknown(path: tuple[str, ...]) -> str:
+def unknown(path: KeyPath) -> str:
     """Say where an unknown key belongs, or which legal one is nearest."""
-    *parent, key = path
+    *parent, last = path
+    key = str(last)
     homes = [_named(p) for p, keys in _homes() if key in keys]
     if homes:
         return f"unknown key; it belongs {' or '.join(homes)}"

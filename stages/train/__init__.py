@@ -1,8 +1,8 @@
 """Split the data and train the float model.
 
 Projects that bring a TFLite file only have their data split. Training resumes from
-its last finished epoch when it was killed: its backup lies in the job's scratch
-folder, which belongs to one key only.
+its last finished epoch when it was killed: its backup and the weights of the best
+epoch lie in the job's scratch folder, which belongs to one key only.
 """
 
 import csv
@@ -16,9 +16,11 @@ from k210.errors import UserError
 from stages import dataset
 from stages.artifacts import write_json
 from stages.dataset import Dataset, Labels, Split
-from stages.project.schema import Augment, Data, Project, Train
+from stages.project.schema import Augment, Data, Project
+from stages.train.architectures import build
 from stages.train.backup import Backup, Row
-from stages.train.mobilenet_v1 import mobilenet_v1
+from stages.train.builder import build_with
+from stages.train.initial import freeze, initial_weights
 from stages.train.weights import load_weights
 
 if TYPE_CHECKING:
@@ -41,7 +43,6 @@ def run(job: "Job") -> "Metrics":
     record = data.record()
     write_json(job.output("train/split.json"), record)
     metrics: Metrics = {f"{k}_samples": len(v) for k, v in data.splits().items()}
-    metrics.update(data.notes)
     if not job.has("train/model.keras"):
         return metrics
     if data.classes is None:
@@ -57,37 +58,73 @@ def _train(job: "Job", data: Dataset, classes: int) -> "Metrics":
 
     settings = job.settings
     keras.utils.set_random_seed(settings.train.seed)
-    model = _build(settings, classes)
-    train = _floats(settings.data, data.train)
+    model = _build(job, classes)
+    initial_weights(model, settings.model, job)
+    images = _floats(settings.data, data.train)
     if settings.model.weights_from is not None:
         path = job.user_file(settings.model.weights_from, "model.weights_from")
-        for line in load_weights(model, path, train[:SETTLING]):
+        for line in load_weights(model, path, images[:SETTLING]):
             print(line)  # into the stage's log
-    history = job.output("train/history.csv")
-    if settings.train.epochs:
-        _fit(job, model, train, data, history)
-    else:
-        history.write_text("epoch,accuracy,loss\n")
-    _without_optimizer(model).save(job.output("train/model.keras"))
-    return _measure(model, data, settings)
+    frozen = freeze(model, settings.train.freeze)
+    backup = Backup(job.scratch)
+    best = _fit(job, model, images, data, backup) if settings.train.epochs else None
+    _write_history(backup.history, job.output("train/history.csv"))
+    bare = _without_optimizer(model)
+    bare.save(job.output("train/model.keras"))
+    metrics: Metrics = {
+        "parameters": int(bare.count_params()),
+        "epochs": len(backup.history),
+    }
+    if best:
+        metrics["best_epoch"] = best
+    if frozen:
+        metrics["frozen_layers"] = frozen
+    return {**metrics, **_measure(bare, data, settings)}
 
 
-def _fit(job: "Job", model: Any, train: Floats, data: Dataset, target: Path) -> None:
-    """Train the model and write the history of its epochs."""
+def _build(job: "Job", classes: int) -> Any:
+    settings = job.settings
+    shape = (*settings.data.size, settings.data.channels)
+    builder = settings.model.builder
+    if builder is not None:
+        return build_with(builder, job.user_file(""), shape, classes)
+    return build(settings.model, shape, classes)
+
+
+def _fit(
+    job: "Job", model: Any, images: Floats, data: Dataset, backup: Backup
+) -> int | None:
+    """Train; with early stopping, returns the epoch whose weights the model has."""
     import keras
 
+    from stages.train.callbacks import Best
+    from stages.train.optimizer import make_optimizer
+
     settings = job.settings
-    steps = -(-len(data.train) // settings.train.batch_size)
-    _compile(model, settings.train, steps)
-    backup = Backup(job.scratch)
-    with job.console.progress("epoch", settings.train.epochs) as advance:
+    train = settings.train
+    steps = -(-len(data.train) // train.batch_size)
+    model.compile(
+        make_optimizer(train, steps),
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    stopping = train.early_stopping
+    if stopping.patience is not None and not len(data.validation):
+        raise UserError(
+            "train.early_stopping needs validation pictures and the split has none; "
+            "enlarge data.split.validation, or set patience: null"
+        )
+    best = None if stopping.patience is None else Best(stopping, job.scratch)
+    with job.console.progress("epoch", train.epochs) as advance:
         model.fit(
-            _batches(train, data.train.labels, settings),
-            epochs=settings.train.epochs,
+            _batches(images, data.train.labels, settings),
             initial_epoch=backup.resume(model),
+            epochs=train.epochs,
             validation_data=_validation(settings.data, data.validation),
+            class_weight=_weights_of_classes(settings, data.train),
             verbose=0,
             callbacks=[
+                *([best] if best else []),
                 keras.callbacks.LambdaCallback(
                     on_epoch_end=lambda epoch, logs: backup.save(model, logs)
                 ),
@@ -96,34 +133,20 @@ def _fit(job: "Job", model: Any, train: Floats, data: Dataset, target: Path) -> 
                 ),
             ],
         )
-    _write_history(backup.history, target)
+    if best is None:
+        return None
+    best.restore(model)
+    return best.epoch
 
 
-def _build(settings: Project, classes: int) -> Any:
-    height, width = settings.data.size
-    shape = (height, width, settings.data.channels)
-    model = settings.model
-    return mobilenet_v1(
-        shape,
-        classes,
-        alpha=model.alpha,
-        dropout=model.dropout,
-        activation=model.activation or "relu6",
-        smallest_map=model.smallest_map,
-    )
-
-
-def _compile(model: Any, settings: Train, steps: int) -> None:
-    import keras
-
-    schedule = keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate, settings.epochs * steps
-    )
-    model.compile(
-        keras.optimizers.Adam(schedule),
-        "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+def _weights_of_classes(settings: Project, split: Split) -> dict[int, float] | None:
+    """How much a picture of each class counts, 1 in the mean over the pictures."""
+    if settings.train.class_weights is None:
+        return None
+    assert split.labels is not None
+    labels, counts = np.unique(split.labels, return_counts=True)
+    each = len(split) / (len(labels) * counts)
+    return {int(k): float(v) for k, v in zip(labels, each, strict=True)}
 
 
 def _floats(settings: Data, split: Split) -> Floats:
@@ -178,8 +201,9 @@ def _words(logs: dict[str, float]) -> str:
 
 
 def _write_history(history: list[Row], target: Path) -> None:
+    names = list(history[0]) if history else ["accuracy", "loss"]
     with target.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=["epoch", *history[0]])
+        writer = csv.DictWriter(file, fieldnames=["epoch", *names])
         writer.writeheader()
         writer.writerows({"epoch": epoch, **row} for epoch, row in enumerate(history))
 
@@ -194,10 +218,7 @@ def _without_optimizer(model: Any) -> Any:
 
 
 def _measure(model: Any, data: Dataset, settings: Project) -> "Metrics":
-    metrics: Metrics = {
-        "parameters": int(model.count_params()),
-        "epochs": settings.train.epochs,
-    }
+    metrics: Metrics = {}
     for name, split in data.splits().items():
         if len(split):
             outputs = model.predict(_floats(settings.data, split), verbose=0)

@@ -36,14 +36,27 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "model": {
         "file": None,
+        "builder": None,
+        "blocks": None,
         "architecture": "mobilenet_v1",
         "alpha": 0.5,
+        "activation": None,
+        "kernel": 3,
+        "padding": "same",
+        "weights": None,
         "dropout": 0.1,
     },
     "train": {
         "epochs": 28,
         "batch_size": 64,
         "learning_rate": 0.004,
+        "optimizer": "adam",
+        "weight_decay": None,
+        "schedule": "cosine",
+        "warmup_epochs": 0,
+        "class_weights": None,
+        "early_stopping": {"patience": None, "monitor": "val_loss"},
+        "freeze": {"up_to": None, "first": 0},
         "seed": 0,
         "augment": {"rotation": 10.0, "shift": 0.1, "zoom": 0.1},
     },
@@ -148,7 +161,13 @@ def test_every_key_is_described_and_has_its_default_in_the_schema() -> None:
     }
     assert all(part["description"] for part in keys.values())
     bare = {path for path, part in keys.items() if "default" not in part}
-    assert bare == {("About", "name"), ("Data", "split"), ("Train", "augment")}
+    assert bare == {
+        ("About", "name"),
+        ("Data", "split"),
+        ("Train", "augment"),
+        ("Train", "early_stopping"),
+        ("Train", "freeze"),
+    }
 
 
 def test_the_default_project_is_called_digits_and_names_its_schema() -> None:
@@ -170,5 +189,5 @@ def test_the_reference_has_a_row_for_every_key() -> None:
 
 
 def test_the_reference_gives_legal_values_and_default() -> None:
-    row = "| `alpha` | a number above 0 and at most 1 | `0.25` | Width of the network"
+    row = "| `alpha` | a number above 0 and at most 1 | `0.5` | Width of the"
     assert row in reference()

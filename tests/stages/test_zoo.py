@@ -1,0 +1,56 @@
+"""Networks are built, converted and compiled by the benchmark, which says what came."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY
+
+
+def zoo(*arguments: str) -> dict[tuple[str, tuple[int, ...]], dict[str, Any]]:
+    command = [sys.executable, "bench/zoo.py", *arguments]
+    done = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("RESULT ")
+    rows = json.loads(last[len("RESULT ") :])["rows"]
+    return {(row["network"], tuple(row["shape"])): row for row in rows}
+
+
+def test_small_networks_compile_for_the_kpu() -> None:
+    rows = zoo("--networks", "kpunet,resnet8,ds_cnn", "--sizes", "32x32x1")
+    assert len(rows) == 4
+    for row in rows.values():
+        assert row["refused"] is None
+        assert row["kpu_ms"] > 0
+        assert row["layers"] > 4
+        assert row["macs"] > row["parameters"]
+
+
+def test_kpunet_is_one_region_of_fused_layers_and_one_of_scores() -> None:
+    (row,) = zoo("--networks", "kpunet", "--sizes", "64x64x3").values()
+    assert row["regions"] == 2
+    assert row["layers"] == 8  # seven convolutions with their pools, and the scores
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("padding", ["same", "kpu"])
+def test_every_network_compiles_at_every_size_or_says_why_not(padding: str) -> None:
+    rows = zoo("--padding", padding)
+    assert len(rows) == 8 * 3 + 1
+    for row in rows.values():
+        if row["refused"]:
+            assert len(row["refused"]) > 20
+        else:
+            assert row["kpu_ms"] > 0
+            assert row["total_kib"] < 6 * 1024
