@@ -6,6 +6,7 @@ at most half a step, so that it is. Training, calibration and nncase all take th
 shifted one.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from k210.errors import UserError
@@ -29,6 +30,11 @@ class InputRange(NamedTuple):
         """By how much the range was shifted, in steps (1/255 of its width)."""
         low, high = self.wanted
         return (self.effective[0] - low) / (high - low) * LAST_BYTE
+
+
+def average(mean: Sequence[float]) -> float:
+    """The mean that a range takes of one for each channel; the rest is in weights."""
+    return mean[0] if len({*mean}) == 1 else sum(mean) / len(mean)
 
 
 def effective_range(

@@ -4,9 +4,9 @@
                                         b' = b - Σ w[…, c] · mean_c / std_c
 
 The model trained on normalized floats then takes plain ones, which cost the chip
-nothing. It is exact but where the convolution pads: zero was the mean before and is
-black afterwards, so that the outputs at the border, and what follows from them,
-differ.
+nothing. It is exact but where the convolution pads: zero was each channel's mean before
+and is the same number for all of them afterwards. Where the means differ, so do the
+outputs at the border, and what follows from them.
 """
 
 import copy
@@ -76,8 +76,9 @@ def border_difference(
         raise ModelError(
             f"data.mean and data.std by channel change the outputs by {share:.2g} of "
             f"their scale, more than {LIMIT:g}: the first convolution pads with zeros, "
-            "which were the mean while training and are black on the chip; use one "
-            "number for all channels, or a first convolution without padding"
+            "which were each channel's own mean while training and are the same for "
+            "all on the chip; use one mean for all channels (std may differ), or a "
+            "first convolution without padding"
         )
     return share
 

@@ -1,24 +1,25 @@
 """How pictures become the model's input, on the chip and in training.
 
 A mean and std that are single numbers are part of the range that the bytes stand
-for. One for each channel is what training sees; export folds it into the first
-convolution, and what is deployed takes the plain range.
+for. Where they differ by channel, the range takes the average mean and training sees
+the rest as well; export folds that into the first convolution. Zero, with which
+convolutions pad, is then as near to what it was as it can be: where only the std
+differs, it is the same.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from k210.manifest import Input
-from k210.ranges import InputRange, effective_range
+from k210.ranges import InputRange, average, effective_range
 from stages.project.schema import Data
 
 
 def input_range(settings: Data) -> InputRange:
     """What the bytes of the deployed model's input stand for."""
-    if per_channel(settings):
-        return effective_range(settings.range)
+    mean, std = _numbers(settings.mean, 1), _numbers(settings.std, 1)
     return effective_range(
-        settings.range, _numbers(settings.mean, 1)[0], _numbers(settings.std, 1)[0]
+        settings.range, average(mean), 1.0 if per_channel(settings) else std[0]
     )
 
 
@@ -39,9 +40,9 @@ def training_input_of(settings: Data) -> Input:
     if not per_channel(settings):
         return input_of(settings)
     channels = settings.channels
-    return _input(
-        settings, _numbers(settings.mean, channels), _numbers(settings.std, channels)
-    )
+    mean = _numbers(settings.mean, channels)
+    rest = tuple(number - average(mean) for number in mean)
+    return _input(settings, rest, _numbers(settings.std, channels))
 
 
 def darkest(settings: Data) -> NDArray[np.float32]:

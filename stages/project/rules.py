@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from k210.errors import UserError
-from k210.ranges import effective_range
+from k210.ranges import average, effective_range
 from stages.project.blocks import problems
 
 if TYPE_CHECKING:
@@ -125,10 +125,8 @@ def _range(data: Data) -> Iterator[Conflict]:
         message = f"expected [low, high] with low below high, found [{low}, {high}]"
         yield Conflict(keys, message)
         return
-    if isinstance(data.mean, tuple) or isinstance(data.std, tuple):
-        mean, std = 0.0, 1.0  # these go into the weights, after the range
-    else:
-        mean, std = data.mean, data.std
+    mean = average(data.mean) if isinstance(data.mean, tuple) else data.mean
+    std = 1.0 if isinstance(data.std, tuple) else data.std
     try:
         effective_range(data.range, mean, std)
     except UserError as error:

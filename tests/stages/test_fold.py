@@ -50,9 +50,11 @@ def outputs(path: Path, samples: Floats) -> list[list[Floats]]:
     return list(Interpreter(path).run_many(samples))
 
 
-def folded(path: Path) -> Path:
+def folded(
+    path: Path, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> Path:
     model = tflite.read(path)
-    fold.fold(model, MEAN, STD)
+    fold.fold(model, mean, std)
     target = path.with_name("folded.tflite")
     tflite.write(model, target)
     return target
@@ -137,14 +139,60 @@ def test_one_number_for_all_channels_is_part_of_the_range(
 
 
 def test_numbers_by_channel_are_for_training_alone() -> None:
-    settings = data(mean=MEAN, std=STD, range=[-1, 1])
+    settings = data(mean=MEAN, std=STD)
     plain, trained = dataset.input_of(settings), dataset.training_input_of(settings)
     assert dataset.per_channel(settings)
     assert (plain.mean, plain.std) == ((0, 0, 0), (1, 1, 1))
-    assert (trained.mean, trained.std) == (MEAN, STD)
-    assert plain.range == trained.range == pytest.approx((-256 / 255, 254 / 255))
-    dark = (plain.range[0] - np.array(MEAN)) / STD
-    assert dataset.darkest(settings) == pytest.approx(dark)
+    assert plain.range == trained.range
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 4), np.uint8)
+    expected = (pixels.transpose(0, 2, 3, 1) / 255 - MEAN) / STD
+    half_a_step = 0.5 / 255 / min(STD)
+    assert np.abs(trained.to_float(pixels) - expected).max() <= half_a_step * 1.001
+    darkest = trained.to_float(np.zeros((1, 3, 4, 4), np.uint8))[0, 0, 0]
+    assert np.array_equal(dataset.darkest(settings), darkest)
+
+
+def test_one_mean_with_a_std_by_channel_leaves_the_padding_as_it_was(
+    tmp_path: Path,
+) -> None:
+    path = convert(tmp_path / "model.tflite", "convolution", padding="same")
+    settings = data(mean=0.5, std=STD, size=[16, 16])
+    plain, trained = dataset.input_of(settings), dataset.training_input_of(settings)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 16, 16), np.uint8)
+    before = outputs(path, trained.to_float(pixels))
+    after = outputs(folded(path, trained.mean, trained.std), plain.to_float(pixels))
+    assert fold.border_difference(after, before) < 1e-5
+
+
+PREPROCESSING: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "scalar": {"mean": 0.5, "std": 0.25, "range": [-1, 1]},
+    "channel": {"mean": [*MEAN], "std": [*STD], "range": [-1, 1]},
+}
+
+
+def test_mean_std_and_range_make_no_operation_on_the_cpu(tmp_path: Path) -> None:
+    from k210 import kmodel
+    from k210.child import Child
+    from stages.compile.nncase_child import Request, Result, prepare
+    from stages.compile.placement import placement
+
+    path = convert(tmp_path / "model.tflite", "pointwise")
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 3, 16, 16), np.uint8)
+    placed = []
+    with Child(prepare, (), tmp_path / "log", "compiling") as child:
+        for keys in PREPROCESSING.values():
+            settings = data(size=[16, 16], **keys)
+            trained = dataset.training_input_of(settings)
+            model = folded(path, trained.mean, trained.std).read_bytes()
+            limits = dataset.input_of(settings).range
+            request = Request(model, pixels, "no_clip", False, limits)
+            result: Result = child.ask(request, 100)
+            parsed = kmodel.parse(kmodel.canonical(result.kmodel))
+            placed.append(placement(parsed, result.op_names, ()))
+    assert placed[0]["cpu_ops"] == placed[1]["cpu_ops"] == placed[2]["cpu_ops"]
+    for one in placed:  # the bytes go to the KPU as they are
+        assert [op["kind"] for op in one["ops"]][:2] == ["call", "kpu_upload"]
 
 
 PROJECT = """\
@@ -158,21 +206,19 @@ quantize: {samples: 16}
 check: {samples: 4}
 """
 
-PREPROCESSING = {
-    "plain": "",
-    "scalar": "data: {mean: 0.5, std: 0.25, range: [-1, 1]}\n",
-    "channel": f"data: {{mean: {list(MEAN)}, std: {list(STD)}, range: [-1, 1]}}\n",
-}
 
-
-def test_mean_std_and_range_make_no_operation_on_the_cpu(tmp_path: Path) -> None:
+@pytest.mark.long
+def test_a_project_with_mean_std_and_range_is_deployed_with_plain_floats(
+    tmp_path: Path,
+) -> None:
     checkout = make_checkout(tmp_path / "checkout")
     convert(checkout.root / "model.tflite", "pointwise")
     checkout.write("projects/plain.yaml", PROJECT)
-    for name, text in PREPROCESSING.items():
-        if text:
-            checkout.write(f"projects/{name}.yaml", f"extends: plain.yaml\n{text}")
-    done = checkout.doit("-n", "2", *(f"{name}:compile" for name in PREPROCESSING))
+    for name, keys in PREPROCESSING.items():
+        if keys:
+            text = f"extends: plain.yaml\ndata: {json.dumps(keys)}\n"
+            checkout.write(f"projects/{name}.yaml", text)
+    done = checkout.doit(*(f"{name}:compile" for name in PREPROCESSING))
     assert done.returncode == 0, done.stdout + done.stderr
 
     def read(name: str, file: str) -> Any:
@@ -180,14 +226,14 @@ def test_mean_std_and_range_make_no_operation_on_the_cpu(tmp_path: Path) -> None
 
     placed = [read(name, "compile/placement.json") for name in PREPROCESSING]
     assert placed[0]["cpu_ops"] == placed[1]["cpu_ops"] == placed[2]["cpu_ops"]
-    for placement in placed:  # the bytes go to the KPU as they are
-        assert [op["kind"] for op in placement["ops"]][:2] == ["call", "kpu_upload"]
-    ranges = {n: read(n, "compile/manifest.json")["inputs"][0] for n in PREPROCESSING}
-    assert ranges["plain"]["range"] == [0, 1]
-    assert ranges["scalar"]["range"] == pytest.approx([-1528 / 255, 512 / 255])
-    assert ranges["channel"]["range"] == pytest.approx([-256 / 255, 254 / 255])
-    assert all(spec["mean"] == [0, 0, 0] for spec in ranges.values())
+    specs = {n: read(n, "compile/manifest.json")["inputs"][0] for n in PREPROCESSING}
+    assert all(spec["mean"] == [0, 0, 0] for spec in specs.values())
+    assert specs["plain"]["range"] == [0, 1]
+    assert specs["scalar"]["range"] == pytest.approx([-1528 / 255, 512 / 255])
+    zero = round((1 + sum(MEAN) / 3) / 2 * 255)
+    expected = [-zero * 2 / 255, (255 - zero) * 2 / 255]
+    assert specs["channel"]["range"] == pytest.approx(expected)
     plan = read("scalar", "quantize/plan.json")["range"]
     assert plan["wanted"] == [-6, 2]
-    assert plan["effective"] == ranges["scalar"]["range"]
+    assert plan["effective"] == specs["scalar"]["range"]
     assert read("channel", "export/summary.json")["border_difference"] < 1e-5

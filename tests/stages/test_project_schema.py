@@ -146,7 +146,7 @@ def test_the_schema_accepts_extends_and_null() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [{"trian": {}}, {"train": {"epochs": 0}}, {"data": {"size": [32]}}, []]
+    "data", [{"trian": {}}, {"train": {"epochs": -1}}, {"data": {"size": [32]}}, []]
 )
 def test_the_schema_refuses_what_the_loader_refuses(data: Any) -> None:
     assert not accepted(data)
