@@ -81,6 +81,7 @@ def compiled() -> Any:
     return model
 
 
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # in Keras
 def test_a_backup_brings_back_weights_optimizer_and_history(tmp_path: Path) -> None:
     import keras
 
