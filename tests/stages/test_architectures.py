@@ -117,7 +117,7 @@ def test_residuals_only_add_maps_of_one_shape(name: str) -> None:
 def test_activations_are_what_they_are_called(activation: str, at_two: float) -> None:
     from stages.train.architectures.parts import activate
 
-    assert float(activate(np.float32([2]), activation)[0]) == pytest.approx(
+    assert float(activate(np.array([2], np.float32), activation)[0]) == pytest.approx(
         at_two, abs=1e-4
     )
 
