@@ -18,7 +18,7 @@ DOIT = Path(sys.executable).parent / "doit"
 ROUNDS = 15
 LIMIT = 2.5
 
-PEER = '''
+PEER = """
 DOIT_CONFIG = {"backend": "json", "dep_file": ".doit.db.json"}
 
 
@@ -30,7 +30,7 @@ def task_trivial():
             "file_dep": [f"in{i}"],
             "targets": [f"out{i}"],
         }
-'''
+"""
 
 
 def make_peer(folder: Path) -> None:
