@@ -6,6 +6,7 @@ here: each runs in a process of its own.
 """
 
 import functools
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,13 +43,21 @@ FRESH = {
 
 def task_projects() -> Iterator[dict[str, Any]]:
     """All tasks of all projects."""
-    for file in project.find(ROOT):
+    for file in _found():
         try:
             settings = project.settings(file, ROOT)
         except UserError as error:
             yield from _refused(file, str(error))
         else:
             yield from _tasks(file, settings)
+
+
+def _found() -> list[ProjectFile]:
+    try:
+        return project.find(ROOT)
+    except UserError as error:
+        refuse(str(error))
+        sys.exit(2)
 
 
 def _named(file: ProjectFile, task: str) -> dict[str, Any]:

@@ -105,4 +105,7 @@ def _run(root: Path, options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # without the libraries' own end: HDF5 crashes on a full disk

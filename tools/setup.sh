@@ -38,9 +38,11 @@ if [ -z "$python" ]; then
     exit 2
 fi
 
-if [ -d "$venv" ] && ! is_python310 "$venv/bin/python"; then
+# A set-up that was killed may have left half a .venv, or one half changed.
+rm -f "$stamp"
+if ! is_python310 "$venv/bin/python" || ! "$venv/bin/python" -c 'import pip'; then
     rm -rf "$venv"
-fi
+fi 2>/dev/null
 [ -d "$venv" ] || "$python" -m venv "$venv"
 echo "setup: installing requirements.lock into $venv (some minutes the first time)"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \

@@ -169,6 +169,8 @@ def sources(module: str) -> tuple[Path, ...]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
+        if package := name.rpartition(".")[0]:  # importing a module runs its package
+            waiting.append(package)
         if name.startswith(INFRASTRUCTURE):
             continue
         for path in _files(name):

@@ -10,6 +10,7 @@ from doit.cmd_base import Command
 from k210.errors import UserError
 from stages.artifacts import RunCache, Workspace, capacity
 from stages.artifacts.cache import mebibytes
+from stages.faults import disk_sentence
 from stages.graph import STAGES
 
 MIB = 1 << 20
@@ -28,7 +29,8 @@ class Cache(Command):
 
     def execute(self, opt_values: dict[str, Any], pos_args: list[str]) -> int:
         """List or prune."""
-        cache = RunCache(Workspace(Path.cwd(), "."))
+        ws = Workspace(Path.cwd(), ".")
+        cache = RunCache(ws)
         try:
             if not pos_args:
                 _list(cache)
@@ -42,6 +44,11 @@ class Cache(Command):
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+        except OSError as error:
+            if sentence := disk_sentence(ws.build, error):
+                print(f"error: cache: {sentence}", file=sys.stderr)
+                return 2
+            raise
         return 0
 
 

@@ -123,7 +123,14 @@ class StageTask:
 
     def clean(self) -> None:
         """doit's ``clean``: remove what the stage has made."""
-        self.ws.remove(self.stage)
+        try:
+            self.ws.remove(self.stage)
+        except OSError as error:
+            if not (sentence := disk_sentence(self.ws.build, error)):
+                raise
+            # doit keeps what is printed here, and takes no notice of a result
+            print(f"error: {self.stage}: {sentence}", file=sys.__stderr__)
+            sys.exit(2)
 
 
 def refuse(sentence: str) -> Failure:

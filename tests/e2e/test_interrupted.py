@@ -26,9 +26,9 @@ def assert_interrupted(done: subprocess.CompletedProcess[str]) -> None:
 
 def test_two_deploys_at_once_both_end_well(deployed: Checkout) -> None:
     deployed.replace("check: {samples: 60}", "check: {samples: 30}")
-    with started(deployed, DOIT, "deploy") as one:
-        with started(deployed, DOIT, "deploy") as other:
-            both = finish(one), finish(other)
+    run = DOIT, "deploy"
+    with started(deployed, *run) as one, started(deployed, *run) as other:
+        both = finish(one), finish(other)
     for done in both:
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Traceback" not in done.stderr

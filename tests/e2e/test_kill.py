@@ -126,7 +126,7 @@ def test_training_goes_on_from_its_last_finished_epoch(tmp_path: Path) -> None:
         finish(running)
     reached = max(epochs_backed_up(checkout))
 
-    seen = set()
+    seen: set[int] = set()
     with started(checkout, DOIT, "train") as running:
         while running.poll() is None:
             seen.update(epochs_backed_up(checkout))

@@ -53,7 +53,7 @@ def summary(checkout: Checkout, stage: str) -> dict[str, Any]:
 
 def assert_linked(checkout: Checkout) -> None:
     """Every digest that a stage says it has read is what its maker says it wrote."""
-    written = {}
+    written: dict[str, str] = {}
     for stage in STAGES[: STAGES.index("report")]:
         recorded = summary(checkout, stage)
         for name, digest in recorded["inputs"].items():

@@ -1,6 +1,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -204,9 +205,9 @@ def test_a_method_that_does_not_work_is_refused(
 def test_every_way_to_quantize_makes_another_model(
     checkout: Checkout, models: Path
 ) -> None:
+    ways: list[Mapping[str, object]] = [{"method": method} for method in METHODS]
     made = set()
-    ways: list[dict[str, object]] = [{"method": method} for method in METHODS]
-    for plan in [*ways, {"mse_weights": True}]:
+    for plan in (*ways, {"mse_weights": True}):
         job = compile_job(checkout, models / "plain.tflite", plan=plan)
         compile_stage.run(job)
         made.add(job.output("compile/model.kmodel").read_bytes())

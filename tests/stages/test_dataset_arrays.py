@@ -208,7 +208,7 @@ def archive(compressed: bool) -> bytes:
     return file.getvalue()
 
 
-def interesting(data: bytes) -> st.SearchStrategy[int]:
+def interesting(data: bytes | bytearray) -> st.SearchStrategy[int]:
     """Positions anywhere, but half of them in the archive's own structures."""
     marks = [i for i in range(len(data)) if data[i : i + 2] in (b"PK", b"\x93N")]
     near = st.builds(lambda mark, offset: mark + offset, st.sampled_from(marks), BYTES)
