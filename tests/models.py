@@ -250,11 +250,12 @@ def same() -> dict[str, Any]:
 
 def smallest_maps() -> dict[str, list[int]]:
     """The sides of the smallest map that our MobileNet makes of pictures of a size."""
-    from stages.train.mobilenet_v1 import mobilenet_v1
+    from stages.project.schema import Model
+    from stages.train.architectures import build
 
     found = {}
     for size in PICTURES:
-        model = mobilenet_v1((*size, 1), 10, alpha=0.25, dropout=0.0)
+        model = build(Model(alpha=0.25), (*size, 1), 10)
         shapes = [layer.output.shape for layer in model.layers]
         maps = [shape[1:3] for shape in shapes if len(shape) == 4]
         found[str(size)] = np.min(maps, 0).tolist()

@@ -103,6 +103,6 @@ def test_no_map_of_our_mobilenet_is_under_4x4(models: Path) -> None:
     [(1, 1024, 1024), (0.25, 32, 8), (0.25, 64, 16), (0.01, 32, 8), (0.3, 64, 16)],
 )
 def test_widths_are_multiples_of_eight(alpha: float, filters: int, width: int) -> None:
-    from stages.train.mobilenet_v1 import widths
+    from stages.train.architectures.parts import widths
 
     assert widths(alpha, filters) == width
