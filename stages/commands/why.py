@@ -32,17 +32,27 @@ class Why(Command):
         root = Path.cwd()
         try:
             files = [project.select(root, name) for name in pos_args]
-            for file in files or project.find(root):
-                settings = project.settings(file, root)
-                states = survey(
-                    Workspace(root, file.name), stages_of(settings), settings
-                )
-                print(describe(file.name, states))
+            files = files or project.find(root)
         except UserError as error:
-            for sentence in str(error).splitlines():
-                print(f"error: {sentence}", file=sys.stderr)
-            return 2
-        return 0
+            return _refuse(error)
+        return max([_explain(root, file) for file in files], default=0)
+
+
+def _explain(root: Path, file: project.ProjectFile) -> int:
+    """Print one project's states; returns the exit status."""
+    try:
+        settings = project.settings(file, root)
+        ws = Workspace(root, file.name)
+        print(describe(file.name, survey(ws, stages_of(settings), settings)))
+    except UserError as error:
+        return _refuse(error)
+    return 0
+
+
+def _refuse(error: UserError) -> int:
+    for sentence in str(error).splitlines():
+        print(f"error: {sentence}", file=sys.stderr)
+    return 2
 
 
 def describe(name: str, states: list[State]) -> str:
