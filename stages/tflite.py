@@ -20,7 +20,7 @@ from k210.errors import ModelError
 IDENTIFIER = b"TFL3"
 UNREADABLE = (
     struct.error,
-    IndexError,
+    LookupError,
     ValueError,
     TypeError,
     AttributeError,
