@@ -22,6 +22,14 @@ def mlperf_tiny(name: str) -> Path:
     return path
 
 
+VWW = DATA / "mlperf-tiny" / "vww_96_float.tflite"
+
+
+def weight_cases(factory: pytest.TempPathFactory) -> Path:
+    """The folder that ``weight_cases.py`` fills."""
+    return made_by("weight_cases.py", factory, *([VWW] if VWW.exists() else []))
+
+
 def run_script(name: str, *arguments: str | Path) -> None:
     """Run a script of this folder in a process of its own."""
     done = subprocess.run(
@@ -33,6 +41,14 @@ def run_script(name: str, *arguments: str | Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def made_by(script: str, factory: pytest.TempPathFactory, *arguments: Path) -> Path:
+    """The folder that a script of this folder fills, once for the whole session."""
+    folder = factory.getbasetemp() / Path(script).stem
+    if not folder.exists():
+        run_script(script, folder, *arguments)
+    return folder
 
 
 def run_tflite(path: Path, pictures: Any) -> list[Any]:

@@ -5,7 +5,8 @@
 Run as a child process. Writes ``FOLDER/cases.json``: for each case the largest
 difference between the file's outputs and the network's, computed here with the TFLite
 interpreter and Keras, or the sentence with which it was refused. ``VWW`` is the
-MLPerf Tiny model of that name.
+MLPerf Tiny model of that name. ``FOLDER/mobilenet.tflite`` is one that a project can
+start from.
 """
 
 import json
@@ -262,8 +263,15 @@ def vww_cases(path: Path) -> dict[str, Case]:
     }
 
 
+def mobilenet() -> Any:
+    from stages.train.mobilenet_v1 import mobilenet_v1
+
+    return mobilenet_v1((32, 32, 1), 10, alpha=0.25, dropout=0.1, activation="relu")
+
+
 def main(folder: Path, vww: str | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    converted(mobilenet, folder / "mobilenet.tflite")
     cases = {**equal_cases(folder), **refused_cases(folder)}
     if vww is not None:
         cases.update(vww_cases(Path(vww)))

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -5,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foreign import mlperf_tiny, run_script, run_tflite
+from foreign import made_by, mlperf_tiny, run_tflite
 
 from k210.child import Child, ChildTimeout
 from k210.errors import UserError
 from stages import tflite
+from stages.artifacts.keys import parts_of
+from stages.graph import find_stage
 from stages.imports import Outcome, Request, import_model
 from stages.imports.worker import prepare
+from stages.project.schema import Model, Project
 
 SHAPE = (16, 16, 3)
 EXACT = 1e-6
@@ -66,9 +70,7 @@ def pictures(shape: tuple[int, int, int] = SHAPE) -> Any:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("imported")
-    run_script("imported_models.py", folder)
-    return folder
+    return made_by("imported_models.py", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -308,10 +310,28 @@ def test_an_import_that_takes_too_long_is_given_up(
         import_model(request, tmp_path / "log", 0.1)
 
 
-def test_an_import_leaves_nothing_behind(
-    models: Path, tmp_path: Path, request_of_nothing: Any
-) -> None:
-    before = set(Path.cwd().iterdir()), set(models.rglob("*"))
-    request = Request(source=models / "good.onnx", **request_of_nothing)
-    import_model(request, tmp_path / "log", 120)
-    assert (set(Path.cwd().iterdir()), set(models.rglob("*"))) == before
+def test_each_file_of_a_saved_model_counts(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models / "good_saved", tmp_path / "good_saved")
+    settings = Project(model=Model(file="good_saved")).model_dump(mode="json")
+    stage = find_stage("export", settings)
+    digests = dict.fromkeys(stage.inputs, "")
+    before = parts_of(stage, settings, digests, tmp_path)
+    (path,) = (tmp_path / "good_saved" / "variables").glob("*.index")
+    path.write_bytes(path.read_bytes() + b"x")
+    after = parts_of(stage, settings, digests, tmp_path)
+    assert [name for name in before if before[name] != after[name]] == [
+        "file model.file"
+    ]
+
+
+def test_only_an_onnx_model_needs_its_converters() -> None:
+    tools = {
+        name: find_stage("export", Project(model=Model(file=name)).model_dump()).tools
+        for name in ("a.onnx", "a.keras")
+    }
+    assert {*tools["a.onnx"]} - {*tools["a.keras"]} == {
+        "onnx",
+        "onnx2tf",
+        "onnxruntime",
+        "tf_keras",
+    }

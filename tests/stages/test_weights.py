@@ -2,18 +2,15 @@ import json
 from typing import Any
 
 import pytest
-from foreign import DATA, run_script
-
-VWW = DATA / "mlperf-tiny" / "vww_96_float.tflite"
+from foreign import VWW, weight_cases
 
 Case = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
-    folder = tmp_path_factory.mktemp("weights")
-    run_script("weight_cases.py", folder, *([VWW] if VWW.exists() else []))
-    found: dict[str, Case] = json.loads((folder / "cases.json").read_text())
+    path = weight_cases(tmp_path_factory) / "cases.json"
+    found: dict[str, Case] = json.loads(path.read_text())
     return found
 
 
