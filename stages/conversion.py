@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from k210.errors import ModelError
+from stages.reasons import reason
 
 Call = Callable[[Any], Any]
 """From a float32 tensor N×H×W×C to a tensor, or to a list of them."""
@@ -44,15 +45,3 @@ def to_tflite(call: Call, shape: tuple[int, int, int], named: Path) -> bytes:
             f"{'×'.join(map(str, shape))}: {reason(error)}; use other layers"
         ) from None
     return data
-
-
-FRAMING = ("Exception encountered when calling",)
-"""How the first lines of errors begin that say nothing."""
-
-
-def reason(error: BaseException) -> str:
-    """What a library says is wrong, without the pages that follow."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(FRAMING)]
-    text = next(iter(telling or lines), type(error).__name__)
-    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from k210.errors import ModelError
+from stages.reasons import reason
 
 Floats = NDArray[np.float32]
 
@@ -34,7 +35,7 @@ class Interpreter:
                 self._interpreter.resize_tensor_input(self._input, [1, *shape])
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{path}: TFLite cannot run it: {error}") from None
+            raise ModelError(f"{path}: TFLite cannot run it: {reason(error)}") from None
         self._outputs = [
             detail["index"] for detail in self._interpreter.get_output_details()
         ]

@@ -8,6 +8,7 @@ import importlib.util
 import struct
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from k210.errors import ModelError
+from stages.reasons import reason
 
 IDENTIFIER = b"TFL3"
 UNREADABLE = (
@@ -79,6 +81,22 @@ def read(path: Path) -> Any:
             f"({error}); copy or export it again"
         ) from None
     return model
+
+
+@contextmanager
+def rewriting(path: Path) -> Iterator[None]:
+    """Say that a file is damaged where its parts turn out not to fit together.
+
+    Raises:
+        ModelError: one of them was read or rewritten within.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        raise ModelError(
+            f"{path}: a damaged TFLite file, whose parts do not fit together "
+            f"({reason(error)}); copy or export it again"
+        ) from None
 
 
 def _check(path: Path, model: Any) -> None:

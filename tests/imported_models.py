@@ -119,10 +119,17 @@ def make_saved_models(folder: Path) -> None:
         def of_bytes(self, picture: Any) -> Any:
             return self.features(tf.cast(picture, tf.float32))
 
+        @tf.function  # type: ignore[untyped-decorator]
+        def determinant(self, picture: Any) -> Any:
+            return tf.linalg.det(picture[..., 0])
+
     module = Several()
     shape = (None, None, None, CHANNELS)
     signatures = {
         "features": module.features.get_concrete_function(
+            tf.TensorSpec(shape, tf.float32)
+        ),
+        "determinant": module.determinant.get_concrete_function(
             tf.TensorSpec(shape, tf.float32)
         ),
         "of_bytes": module.of_bytes.get_concrete_function(
@@ -295,6 +302,9 @@ def make_onnx(folder: Path) -> None:
     x = net.add("Det", net.conv("pictures", CHANNELS, 4))
     onnx.save(net.model({"pictures": planes}, [x]), folder / "determinant.onnx")
     net = Onnx()
+    x = net.add("LpPool", net.conv("pictures", CHANNELS, 4), kernel_shape=[2, 2])
+    onnx.save(net.model({"pictures": planes}, [x]), folder / "lp_pool.onnx")
+    net = Onnx()
     scale, zero = net.constant(np.float32(0.1)), net.constant(np.uint8(3))
     x = net.add("QuantizeLinear", net.conv("pictures", CHANNELS, 4), scale, zero)
     x = net.add("DequantizeLinear", x, scale, zero)
@@ -312,6 +322,12 @@ def damage(folder: Path) -> None:
         (folder / f"empty{suffix}").write_bytes(b"")
         (folder / f"noise{suffix}").write_bytes(noise)
         (folder / f"cut{suffix}").write_bytes(data[: len(data) * 2 // 3])
+    # TFLite believes the length and reads past the end of the file
+    length, text = b"\x13\0\0\0", b"CONVERSION_METADATA"
+    data = (folder / "float32.tflite").read_bytes()
+    assert length + text in data
+    data = data.replace(length + text, b"\x13\x8e\xf1\xef" + text)
+    (folder / "killing.tflite").write_bytes(data)
     with zipfile.ZipFile(folder / "other.keras", "w") as archive:
         archive.writestr("readme.txt", "not a model")
     with zipfile.ZipFile(folder / "hollow.keras", "w") as archive:

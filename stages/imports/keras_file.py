@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from k210.errors import ModelError
-from stages.conversion import reason, to_tflite
+from stages.conversion import to_tflite
 from stages.imports.inputs import require_one_input, require_size
 from stages.imports.request import Floats, Imported, Request
+from stages.reasons import reason
 
 INSTEAD = (
     "save it where it was made as a SavedModel (model.export) or as TFLite, and "

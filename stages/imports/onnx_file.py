@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from k210.errors import ModelError
-from stages.conversion import reason, to_tflite
+from stages.conversion import to_tflite
 from stages.imports.inputs import require_one_input, require_size
 from stages.imports.request import Floats, Imported, Request
+from stages.reasons import reason
 
 PICTURES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 """What onnx2tf looks for in the working folder."""

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from k210.errors import ModelError, UserError
-from stages.conversion import reason, to_tflite
+from stages.conversion import to_tflite
 from stages.imports.inputs import require_one_input, require_size
 from stages.imports.request import Floats, Imported, Request
+from stages.reasons import reason
 
 DEFAULT = "serving_default"
 FILES = ("saved_model.pb", "saved_model.pbtxt")

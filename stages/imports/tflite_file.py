@@ -14,11 +14,11 @@ from typing import Any
 
 from k210.errors import ModelError, UserError
 from stages import tflite
-from stages.conversion import reason
 from stages.imports.dequantize import fold, make_explicit
 from stages.imports.inputs import require_one_input, require_size
 from stages.imports.request import Imported, Request
 from stages.interpret import Interpreter
+from stages.reasons import reason
 
 
 def convert(request: Request) -> Imported:
@@ -28,6 +28,11 @@ def convert(request: Request) -> Imported:
         ModelError: the file is damaged, quantized, or takes other pictures.
         UserError: ``dequantize`` is asked of a model without 8-bit weights.
     """
+    with tflite.rewriting(request.source):
+        return _convert(request)
+
+
+def _convert(request: Request) -> Imported:
     source, target = request.source, request.target
     model = tflite.read(source)
     exact, others = source, {}

@@ -13,6 +13,7 @@ import numpy as np
 from k210.child import Answer
 from k210.errors import ModelError
 from stages.imports import keras_file, onnx_file, saved_model, tflite_file
+from stages.imports.formats import format_of
 from stages.imports.inputs import deployable
 from stages.imports.request import Floats, Imported, Outcome, Request, Runtime
 from stages.interpret import Interpreter
@@ -25,14 +26,13 @@ FORMATS: dict[str, Callable[[Request], Imported]] = {
 }
 
 
-def prepare(form: str) -> Answer:
-    """The function that imports files of a format."""
+def prepare() -> Answer:
+    """The function that imports models."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    convert = FORMATS[form]
 
     def answer(request: Any) -> Outcome:
         os.chdir(request.folder)
-        imported = convert(request)
+        imported = FORMATS[format_of(request.source)](request)
         deployable(request.target, request.shape, named=request.source)
         return _compare(request, imported)
 

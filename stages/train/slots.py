@@ -49,8 +49,14 @@ def slots_of(model: Any) -> list[Slot]:
     levels: dict[int, int] = {}
     slots = []
     for operation in operations:
-        before = [levels.get(id(t), 0) for t in _tensors(operation, "input")]
-        level, kind = max(before, default=0), _kind(operation)
+        taken = [id(tensor) for tensor in _tensors(operation, "input")]
+        if any(each not in levels for each in taken):
+            raise ModelError(
+                f"layer {operation.name!r} reads a layer that is used in several "
+                "places, and weights are loaded into layers that are used once"
+            )
+        level = max((levels.get(each, 0) for each in taken), default=0)
+        kind = _kind(operation)
         if kind is not None:
             level += 1
             slots.append(_slot(operation, kind, level, readers))
@@ -77,13 +83,7 @@ def _tensors(operation: Any, end: str) -> list[Any]:
     """An operation's inputs or outputs."""
     import keras
 
-    try:
-        found: list[Any] = keras.tree.flatten(getattr(operation, end))
-    except (AttributeError, ValueError):
-        raise ModelError(
-            f"layer {operation.name!r} is used in several places, and weights are "
-            "loaded into layers that are used once"
-        ) from None
+    found: list[Any] = keras.tree.flatten(getattr(operation, end))
     return found
 
 

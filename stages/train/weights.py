@@ -52,16 +52,18 @@ def load_weights(model: Any, path: Path, images: Floats | None = None) -> list[s
             match, or the two compute different functions.
     """
     stored_model = tflite.read(path)
-    fold(stored_model)
-    tflite.require_float(stored_model, path)
-    pairs = list(_matched(slots_of(model), stored_weights(stored_model, path), path))
-    for slot, stored in pairs:
-        _require_activation(slot, stored, path)
-        _set(slot, stored, path)
+    with tflite.rewriting(path):
+        fold(stored_model)
+        tflite.require_float(stored_model, path)
+        stored = stored_weights(stored_model, path)
+    pairs = list(_matched(slots_of(model), stored, path))
+    for slot, tensor in pairs:
+        _require_activation(slot, tensor, path)
+        _set(slot, tensor, path)
     if images is not None and len(images):
         _settle(model, pairs, images)
     compared = _require_equal(model, stored_model, path)
-    return [*(f"{slot} gets {stored}" for slot, stored in pairs), compared]
+    return [*(f"{slot} gets {tensor}" for slot, tensor in pairs), compared]
 
 
 def _matched(slots: list[Slot], stored: list[Stored], path: Path) -> Iterator[Pair]:
