@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from stages.project.schema import Block
+    from stages.project.inner import Block
 
 Shape = tuple[int, ...]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from stages.project.schema import EarlyStopping
+from stages.project.inner import EarlyStopping
 
 SUFFIX = ".weights.h5"
 

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from k210.errors import UserError
-from stages.project.schema import Freeze, Model
+from stages.project.inner import Freeze
+from stages.project.schema import Model
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job

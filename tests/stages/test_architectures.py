@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.project.blocks import Shape, problems, shapes
-from stages.project.schema import Block, Model
+from stages.project.inner import Block
+from stages.project.schema import Model
 
 NAMES = [
     "mobilenet_v1",

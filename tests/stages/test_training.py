@@ -13,7 +13,8 @@ import pytest
 from conftest import Checkout, assert_refused
 
 from k210.errors import UserError
-from stages.project.schema import Freeze, Model, Train
+from stages.project.inner import Freeze
+from stages.project.schema import Model, Train
 
 STOPPING = """\
 project: {name: tiny}

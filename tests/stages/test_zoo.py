@@ -36,10 +36,11 @@ def test_small_networks_compile_for_the_kpu() -> None:
         assert row["macs"] > row["parameters"]
 
 
-def test_kpunet_is_one_region_of_fused_layers_and_one_of_scores() -> None:
-    (row,) = zoo("--networks", "kpunet", "--sizes", "64x64x3").values()
-    assert row["regions"] == 2
-    assert row["layers"] == 8  # seven convolutions with their pools, and the scores
+def test_a_network_padded_as_the_kpu_pads_needs_no_cpu_in_between() -> None:
+    rows = zoo("--networks", "kpunet,mobilenet_v1", "--sizes", "64x64x3")
+    kpunet, mobilenet = rows.values()
+    assert kpunet["regions"] == mobilenet["regions"] == 2  # the second: the scores
+    assert kpunet["layers"] == 8  # seven convolutions with their pools, and the scores
 
 
 @pytest.mark.long

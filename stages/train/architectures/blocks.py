@@ -3,7 +3,8 @@
 from typing import Any
 
 from stages.project.blocks import POOLS, adds_input, stride_of
-from stages.project.schema import Block, Model
+from stages.project.inner import Block
+from stages.project.schema import Model
 from stages.train.architectures.parts import (
     Parts,
     activate,
