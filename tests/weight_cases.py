@@ -249,12 +249,12 @@ def refused_cases(folder: Path) -> dict[str, Case]:
 
 
 def vww_cases(path: Path) -> dict[str, Case]:
-    from stages.train.mobilenet_v1 import mobilenet_v1
+    from stages.project.schema import Model
+    from stages.train.architectures import build
 
     def built(**changed: Any) -> Any:
         settings = {"alpha": 0.25, "activation": "relu", "smallest_map": 3, **changed}
-        size = settings.pop("size", 96)
-        return mobilenet_v1((size, size, 3), classes=2, dropout=0.1, **settings)
+        return build(Model(**settings), (96, 96, 3), 2)
 
     return {
         "vww": loaded(path, built()),
@@ -264,9 +264,10 @@ def vww_cases(path: Path) -> dict[str, Case]:
 
 
 def mobilenet() -> Any:
-    from stages.train.mobilenet_v1 import mobilenet_v1
+    from stages.project.schema import Model
+    from stages.train.architectures import build
 
-    return mobilenet_v1((32, 32, 1), 10, alpha=0.25, dropout=0.1, activation="relu")
+    return build(Model(alpha=0.25, activation="relu"), (32, 32, 1), 10)
 
 
 def main(folder: Path, vww: str | None = None) -> None:
