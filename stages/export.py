@@ -107,10 +107,10 @@ def _checked(path: Path, settings: Project) -> Any:
 
 def _require_shape(model: Any, path: Path, settings: Project) -> None:
     graph = model.subgraphs[0]
-    if len(tflite.indices(graph.inputs)) != 1:
+    inputs = len(tflite.indices(graph.inputs))
+    if inputs != 1:
         raise ModelError(
-            f"{path}: has {len(graph.inputs)} inputs; models with exactly one "
-            "are supported"
+            f"{path}: has {inputs} inputs; models with exactly one are supported"
         )
     found = tflite.static_shape(graph.tensors[graph.inputs[0]])
     height, width = settings.data.size
