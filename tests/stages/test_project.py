@@ -448,7 +448,7 @@ def test_two_files_of_one_stem_do_not_share_a_cache_entry(tmp_path: Path) -> Non
     settings(default, tmp_path)
     write(tmp_path, "train: {epochs: 2}")
     settings(default, tmp_path)
-    assert settings(other, tmp_path)["train"]["epochs"] == 18
+    assert settings(other, tmp_path)["train"]["epochs"] == 28
 
 
 def test_a_tree_that_cannot_be_written_needs_no_cache(tmp_path: Path) -> None:

@@ -161,5 +161,5 @@ def test_the_reference_has_a_row_for_every_key() -> None:
 
 
 def test_the_reference_gives_legal_values_and_default() -> None:
-    row = "| `alpha` | a number above 0 and at most 1 | `0.25` | Width of the network"
+    row = "| `alpha` | a number above 0 and at most 1 | `0.5` | Width of the network"
     assert row in reference()
