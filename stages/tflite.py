@@ -108,11 +108,13 @@ def _check(path: Path, model: Any) -> None:
             "export a model without control flow"
         )
     graph = model.subgraphs[0]
+    if not graph.operators:
+        raise ModelError(f"{path}: computes nothing; export the whole model")
     for tensor in graph.tensors:
         static_shape(tensor)
         type_name(tensor)
         constant(model, tensor)
-    for operator in graph.operators or []:
+    for operator in graph.operators:
         operator_name(model, operator)
         for index in (*indices(operator.inputs), *indices(operator.outputs)):
             graph.tensors[index]

@@ -73,7 +73,7 @@ def finish(running: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(running.args, running.returncode, stdout, stderr)
 
 
-def wait_for(find: Callable[[], T], what: str, seconds: float = 60.0) -> T:
+def wait_for(find: Callable[[], T], what: str, seconds: float = 240.0) -> T:
     """What ``find`` gives as soon as it is something."""
     deadline = time.monotonic() + seconds
     while not (found := find()):

@@ -166,40 +166,47 @@ def _source_digest(path: Path) -> str:
 def sources(module: str) -> tuple[Path, ...]:
     """The module's own source files and those it imports, without infrastructure."""
     found: dict[Path, None] = {}
+    seen: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
         if package := name.rpartition(".")[0]:  # importing a module runs its package
             waiting.append(package)
         if name.startswith(INFRASTRUCTURE):
             continue
         for path in _files(name):
-            if path not in found:
-                found[path] = None
-                waiting += _imports(path)
+            found[path] = None
+            waiting += _imports(path)
     return tuple(sorted(found))
 
 
-def _files(module: str) -> Iterator[Path]:
+@cache
+def _files(module: str) -> tuple[Path, ...]:
+    """The files of a module; a stage's package is one unit, with its templates."""
     base = CODE.joinpath(*module.split("."))
     if base.is_dir():
-        if module.startswith("stages."):  # a stage's package is one unit
-            yield from sorted(base.rglob("*.py"))
-            yield from sorted(base.rglob("*.j2"))
-        elif (base / "__init__.py").exists():
-            yield base / "__init__.py"
-    elif base.with_suffix(".py").exists():
-        yield base.with_suffix(".py")
+        if module.startswith("stages."):
+            return (*sorted(base.rglob("*.py")), *sorted(base.rglob("*.j2")))
+        base /= "__init__"
+    source = base.with_suffix(".py")
+    return (source,) if source.exists() else ()
 
 
-def _imports(path: Path) -> Iterator[str]:
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    """The modules of ours that a file names in its imports, or might."""
     if path.suffix != ".py":
-        return
+        return ()
+    modules: dict[str, None] = {}
     for match in _IMPORT.finditer(path.read_text(encoding="utf-8")):
         package, names, module = match.groups()
         if module:
-            yield module
+            modules[module] = None
             continue
-        yield package
+        modules[package] = None
         for name in re.findall(r"\w+", names):
-            yield f"{package}.{name}"
+            modules[f"{package}.{name}"] = None
+    return tuple(modules)

@@ -33,7 +33,8 @@ class ProjectError(UserError):
     """
 
     def __str__(self) -> str:
-        return "\n".join(self.args)
+        # a key or value may hold Unicode's line separators
+        return "\n".join(" ".join(line.splitlines()) for line in self.args)
 
 
 class ProjectFile(NamedTuple):

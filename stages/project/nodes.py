@@ -295,7 +295,7 @@ class _Reader:
     def _written(self, raw: yaml.Node) -> str:
         """Return the text of a node as it stands in the file, on one short line."""
         text = self._text[raw.start_mark.index : raw.end_mark.index].strip()
-        line = text.split("\n")[0].strip()
+        line = next(iter(text.splitlines()), "").strip()
         short = line if len(line) <= 40 else line[:39]
         return short if short == text else f"{short}…"
 

@@ -53,9 +53,8 @@ def empty_disk(checkout: Checkout) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def disk(deployed: Checkout) -> Iterator[SmallDisk]:
-    """What the deployed checkout stands on, its cache emptied."""
+    """What the deployed checkout stands on."""
     build = deployed.root / "build"
-    shutil.rmtree(build / ".cache")
     build.rename(deployed.root / "was")
     disk = SmallDisk(build)
     shutil.copytree(deployed.root / "was", build, dirs_exist_ok=True)
@@ -81,6 +80,7 @@ def test_a_disk_full_while_training(checkout: Checkout, empty_disk: SmallDisk) -
 def test_a_disk_full_later_on(
     deployed: Checkout, disk: SmallDisk, stage: str, free: int, words: str
 ) -> None:
+    shutil.rmtree(disk.build / ".cache")
     shutil.rmtree(disk.build / "tiny" / stage)
     if stage == "flash":
         shutil.rmtree(disk.build / "tiny/board")
@@ -103,6 +103,7 @@ def test_a_disk_full_later_on(
 def test_a_disk_without_room_for_the_cache_keeps_the_result(
     deployed: Checkout, disk: SmallDisk
 ) -> None:
+    shutil.rmtree(disk.build / ".cache")
     shutil.rmtree(disk.build / "tiny/report")
     disk.leave(100 << 10)
     done = deployed.doit("deploy")

@@ -1,6 +1,8 @@
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import IMPORTED, Checkout, assert_refused, make_checkout
@@ -106,6 +108,31 @@ def test_weights_that_are_no_numbers_are_refused(
     model.buffers[tensor.buffer].data = changed.ravel().view("uint8")
     tflite.write(model, split.root / "model.tflite")
     assert_refused(split.stage("export"), "contain NaN or infinity")
+
+
+def without_inputs(graph: Any) -> None:
+    graph.inputs = None
+
+
+def without_operators(graph: Any) -> None:
+    graph.operators = None
+    graph.outputs = graph.inputs
+
+
+@pytest.mark.parametrize(
+    ("edit", "complaint"),
+    [
+        (without_inputs, "model.tflite: has 0 inputs"),
+        (without_operators, "model.tflite: computes nothing"),
+    ],
+)
+def test_half_a_model_is_refused(
+    split: Checkout, models: Path, edit: Callable[[Any], None], complaint: str
+) -> None:
+    model = tflite.read(models / "plain.tflite")
+    edit(model.subgraphs[0])
+    tflite.write(model, split.root / "model.tflite")
+    assert_refused(split.stage("export"), complaint)
 
 
 def test_a_model_that_computes_infinity_is_refused(
