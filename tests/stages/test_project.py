@@ -174,7 +174,7 @@ def test_what_is_not_our_yaml_ends_in_one_sentence(
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
-    line = error(tmp_path, b"\xef\xbb\xbftrain:\r\n  epochs: 0\r\n")
+    line = error(tmp_path, b"\xef\xbb\xbftrain:\r\n  epochs: -1\r\n")
     assert line.startswith("pipeline.yaml:2:11: train.epochs:")
 
 
@@ -246,7 +246,7 @@ def test_null_in_a_child_resets_what_it_extends(tmp_path: Path) -> None:
 
 def test_an_error_is_reported_in_the_file_where_it_stands(tmp_path: Path) -> None:
     write(tmp_path, "# base\nboard: {baud: 1}", "base.yaml")
-    found = errors(tmp_path, "train: {epochs: 0}\nextends: base.yaml")
+    found = errors(tmp_path, "train: {epochs: -1}\nextends: base.yaml")
     assert [line.split(" ")[0] for line in found] == [
         "pipeline.yaml:1:17:",
         "base.yaml:2:15:",
