@@ -27,6 +27,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "model": {
         "file": None,
+        "signature": None,
+        "dequantize": False,
+        "weights_from": None,
+        "smallest_map": 4,
+        "activation": None,
         "architecture": "mobilenet_v1",
         "alpha": 0.5,
         "dropout": 0.1,
@@ -38,7 +43,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "seed": 0,
         "augment": {"rotation": 10.0, "shift": 0.1, "zoom": 0.1},
     },
-    "export": {"samples": 32, "tolerance": 1.0e-4},
+    "export": {"samples": 32, "tolerance": 1.0e-4, "timeout": 300},
     "normalize": {},
     "quantize": {"method": "no_clip", "mse_weights": False, "samples": 64, "seed": 0},
     "compile": {"timeout": 300},
@@ -124,7 +129,7 @@ def test_the_schema_accepts_extends_and_null() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [{"trian": {}}, {"train": {"epochs": 0}}, {"data": {"size": [32]}}, []]
+    "data", [{"trian": {}}, {"train": {"epochs": -1}}, {"data": {"size": [32]}}, []]
 )
 def test_the_schema_refuses_what_the_loader_refuses(data: Any) -> None:
     assert not accepted(data)
