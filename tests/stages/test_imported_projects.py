@@ -128,7 +128,7 @@ def test_weights_from_a_file_need_no_training(
     build = checkout.root / "build" / "mine"
     assert (build / "train" / "history.csv").read_text() == "epoch,accuracy,loss\n"
     log = (build / "logs" / "train.log").read_text()
-    assert "layer 'scores' (dense, 128×10) gets tensor" in log
+    assert "layer 'scores' (dense, 64×10) gets tensor" in log
     assert "network and mobilenet.tflite differ by" in log
 
 
