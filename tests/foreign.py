@@ -37,7 +37,7 @@ def run_script(name: str, *arguments: str | Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=580,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -47,7 +47,9 @@ def made_by(script: str, factory: pytest.TempPathFactory, *arguments: Path) -> P
     """The folder that a script of this folder fills, once for the whole session."""
     folder = factory.getbasetemp() / Path(script).stem
     if not folder.exists():
-        run_script(script, folder, *arguments)
+        partial = folder.with_name(f"{folder.name}.partial")
+        run_script(script, partial, *arguments)
+        partial.rename(folder)
     return folder
 
 

@@ -143,28 +143,38 @@ def make_saved_models(folder: Path) -> None:
     (folder / "empty_saved").mkdir()
 
 
+def tflite_converter(model: Any) -> Any:
+    """What ``from_keras_model`` gives, without a SavedModel on the way."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    function = tf.function(lambda x: model(x, training=False), autograph=False)
+    spec = tf.TensorSpec(model.inputs[0].shape, tf.float32)
+    frozen = convert_variables_to_constants_v2(function.get_concrete_function(spec))
+    return tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+
+
 def make_tflite(folder: Path) -> None:
     import tensorflow as tf
-
-    def converter() -> Any:
-        return tf.lite.TFLiteConverter.from_keras_model(keras_network())
 
     def write(name: str, made: Any) -> None:
         (folder / f"{name}.tflite").write_bytes(made.convert())
 
-    write("float32", converter())
-    write("open", tf.lite.TFLiteConverter.from_keras_model(keras_network(None, None)))
-    half = converter()
+    write("float32", tflite_converter(keras_network()))
+    write("open", tflite_converter(keras_network(None, None)))
+    half = tflite_converter(keras_network())
     half.optimizations = [tf.lite.Optimize.DEFAULT]
     half.target_spec.supported_types = [tf.float16]
     write("float16", half)
     wide = wide_network()
-    dynamic = tf.lite.TFLiteConverter.from_keras_model(wide)
+    dynamic = tflite_converter(wide)
     dynamic.optimizations = [tf.lite.Optimize.DEFAULT]
     write("dynamic_range", dynamic)
     dynamic._experimental_disable_per_channel = True
     write("dynamic_range_per_tensor", dynamic)
-    whole = converter()
+    whole = tflite_converter(keras_network())
     whole.optimizations = [tf.lite.Optimize.DEFAULT]
     whole.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     whole.representative_dataset = pictures

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from imported_models import tflite_converter
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -45,7 +46,7 @@ def converted(build: Build, path: Path, half: bool = False) -> Path:
     """The file of a network, as TensorFlow converts it."""
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(seeded(1, build))
+    converter = tflite_converter(seeded(1, build))
     if half:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]

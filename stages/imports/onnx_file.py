@@ -29,6 +29,19 @@ QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinear", "Integer")
 
 TO_NHWC = (0, 2, 3, 1)
 
+UNCONVERTIBLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    RuntimeError,
+    SystemExit,
+    TypeError,
+    ValueError,
+)
+"""What onnx2tf and the tools before it raise for graphs they are not made for."""
+
 
 def convert(request: Request) -> Imported:
     """Write the target.
@@ -41,8 +54,7 @@ def convert(request: Request) -> Imported:
     model = _read(path)
     name, planar = _input(model, request)
     session = _session(path)
-    fixed = _fixed(model, name, planar, request)
-    network = _convert(fixed, name, planar, request)
+    network = _network(model, name, planar, request)
     layouts = [tuple(output.shape) for output in network.outputs]
     data = to_tflite(lambda x: _flat(network, x), request.shape, path)
     request.target.write_bytes(data)
@@ -178,7 +190,7 @@ def _session(path: Path) -> Any:
         ) from None
 
 
-def _fixed(model: Any, name: str, planar: bool, request: Request) -> Any:
+def _fixed(model: Any, planar: bool, request: Request) -> Any:
     """The model with all sizes fixed, its nodes named, what is constant computed."""
     import onnx
     import onnx_graphsurgeon
@@ -207,46 +219,37 @@ def _fixed(model: Any, name: str, planar: bool, request: Request) -> Any:
     return onnx.shape_inference.infer_shapes(folded, data_prop=True)
 
 
-def _convert(model: Any, name: str, planar: bool, request: Request) -> Any:
+def _network(model: Any, name: str, planar: bool, request: Request) -> Any:
     """The network as a model of Keras 2, which is what onnx2tf makes."""
-    path = request.source
-    pictures = np.random.default_rng(0).random((20, 128, 128, 3), np.float32)
-    np.save(request.folder / PICTURES, pictures)
+    import onnx
     import onnx2tf
 
-    kinds = {node.op_type for node in model.graph.node}
-    if unknown := sorted(k for k in kinds if not _is_known(k)):
+    path, version = request.source, onnx2tf.__version__
+    if unknown := sorted({n.op_type for n in model.graph.node if not _is_known(n)}):
         raise ModelError(
-            f"{path}: onnx2tf {onnx2tf.__version__} does not convert the operators "
+            f"{path}: onnx2tf {version} does not convert the operators "
             f"{', '.join(unknown)}; export the model without them, or as TFLite"
         )
+    pictures = np.random.default_rng(0).random((20, 128, 128, 3), np.float32)
+    np.save(request.folder / PICTURES, pictures)
+    kept = None if planar else [name, name.replace(":", "__")]  # as onnx2tf renames it
     try:
         return onnx2tf.convert(
-            onnx_graph=model,
-            keep_shape_absolutely_input_names=None if planar else [name],
+            onnx_graph=_fixed(model, planar, request),
+            keep_shape_absolutely_input_names=kept,
             not_use_onnxsim=True,
             not_use_opname_auto_generate=True,
             disable_model_save=True,
             non_verbose=True,
         )
-    except (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        ImportError,
-        LookupError,
-        RuntimeError,
-        SystemExit,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (*UNCONVERTIBLE, onnx.shape_inference.InferenceError) as error:
         node = getattr(error, "onnx_op_name", None)
         where = f" at its node {node!r}" if node else ""
         raise ModelError(
-            f"{path}: onnx2tf {onnx2tf.__version__} cannot convert it{where}: "
-            f"{reason(error)}; convert it to TFLite by other means and import that"
+            f"{path}: onnx2tf {version} cannot convert it{where}: {reason(error)}; "
+            "convert it to TFLite by other means and import that"
         ) from None
 
 
-def _is_known(kind: str) -> bool:
-    return importlib.util.find_spec(f"onnx2tf.ops.{kind}") is not None
+def _is_known(node: Any) -> bool:
+    return importlib.util.find_spec(f"onnx2tf.ops.{node.op_type}") is not None

@@ -18,6 +18,15 @@ check: {samples: 16}
 """
 FURTHER = ("normalize", "quantize", "compile", "flash", "check")
 
+STARTED = """\
+project: {name: mine}
+data: {split: {train: 64, validation: 16, test: 32}}
+model: {alpha: 0.25, activation: relu, weights_from: mobilenet.tflite}
+train: {epochs: 0}
+quantize: {samples: 16}
+check: {samples: 32}
+"""
+
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -103,31 +112,35 @@ def test_a_file_that_kills_its_reader_ends_the_export_in_one_sentence(
     assert_refused(checkout.stage("export"), "killing.tflite crashed (SIG")
 
 
-def test_weights_from_a_file_need_no_training(
-    checkout: Checkout, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@pytest.fixture
+def started(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of weights, from which the project of ``checkout`` starts and ends."""
     file = weight_cases(tmp_path_factory) / "mobilenet.tflite"
     shutil.copy(file, checkout.root)
-    checkout.write(
-        "pipeline.yaml",
-        """\
-project: {name: mine}
-data: {split: {train: 64, validation: 16, test: 32}}
-model: {alpha: 0.25, activation: relu, weights_from: mobilenet.tflite}
-train: {epochs: 0}
-quantize: {samples: 16}
-check: {samples: 32}
-""",
-    )
-    summary = run_stages(checkout, "train")
-    assert summary["epochs"] == 0
-    run_stages(checkout, "export")
+    checkout.write("pipeline.yaml", STARTED)
+    return file
+
+
+def test_weights_from_a_file_need_no_training(
+    checkout: Checkout, started: Path
+) -> None:
+    assert run_stages(checkout, "train")["epochs"] == 0
+    build = checkout.root / "build" / "mine"
+    assert (build / "train" / "history.csv").read_text() == "epoch,accuracy,loss\n"
+    log = (build / "logs" / "train.log").read_text()
+    assert "layer 'scores' (dense, 64×10) gets tensor" in log
+    assert "network and mobilenet.tflite differ by" in log
+
+
+@pytest.mark.long
+def test_weights_from_a_file_come_back_unchanged(
+    checkout: Checkout, started: Path
+) -> None:
+    run_stages(checkout, "train", "export")
     target = checkout.root / "build" / "mine" / "export" / "model.tflite"
     pictures = np.random.default_rng(2).random((8, 32, 32, 1), np.float32)
-    (found,), (expected,) = (run_tflite(path, pictures) for path in (target, file))
+    (found,), (expected,) = (run_tflite(path, pictures) for path in (target, started))
     assert np.abs(found - expected).max() < 1e-5
-    log = (checkout.root / "build" / "mine" / "logs" / "train.log").read_text()
-    assert "layer 'scores' (dense" in log
 
 
 @pytest.mark.long
