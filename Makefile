@@ -35,7 +35,7 @@ docs: setup
 # Needs `uv`; run it after a change of the dependencies.
 lock:
 	uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
-	    --no-emit-index-url --no-header --no-annotate --extra onnx --extra dev \
+	    --no-emit-index-url --no-header --no-annotate --extra onnx --extra virtual --extra dev \
 	    --output-file requirements.lock pyproject.toml
 
 clean:
