@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from k210.errors import UserError
 from stages.dataset.files import SPLITS, Item, Listing, named
 from stages.dataset.samples import Labels
+from stages.project.data import Split as Wanted
 from stages.project.schema import Data
-from stages.project.schema import Split as Wanted
 
 Indices = NDArray[np.intp]
 Chosen = dict[str, Indices]

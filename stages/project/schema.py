@@ -1,7 +1,6 @@
 """What may stand in a project's YAML: every section, key, limit and default.
 
-The limits of ``data.size`` are the KPU's (feature maps of 4 to 256 rows and 4 to 512
-columns), those of ``flash`` and ``board`` the layout of the SPI flash: the firmware
+The limits of ``flash`` and ``board`` are the layout of the SPI flash: the firmware
 image owns the first 256 KiB, and 4096 bytes are the smallest unit that erases. What
 one key demands of another is in ``rules``.
 
@@ -12,7 +11,6 @@ for editors anew.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -20,32 +18,26 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import Self
 
 from stages.project import rules
+from stages.project.data import Data
 from stages.project.fields import (
     RESERVED,
     Activation,
-    Amount,
-    AmountOrNone,
     BuilderName,
-    Channels,
-    Columns,
     Count,
     FlashSize,
     Fraction,
     KernelSide,
-    Mean,
     Method,
     Name,
     ProperFraction,
-    Real,
-    Rows,
     Section,
     Seed,
-    Std,
     Text,
 )
-from stages.project.inner import Block, EarlyStopping, Freeze
+from stages.project.inner import Block
+from stages.project.training import Train
 
-__all__ = ["RESERVED", "Project", "json_schema", "schema_text"]
+__all__ = ["RESERVED", "Data", "Project", "json_schema", "schema_text"]
 
 EXTENDS = (
     "Another YAML file, relative to this one, that this one adds to and overrides: "
@@ -63,123 +55,6 @@ class About(Section):
         "build/. By default, and always in projects/, the file's name.",
     )
     description: str = Field("", description="A sentence for people.")
-
-
-def _by_seed(count: int) -> Callable[[dict[str, Any]], int | None]:
-    """How many pictures where the split names no source of its own: `count`."""
-    return lambda data: count if data.get("by") == "seed" else None
-
-
-class Split(Section):
-    """Which pictures go where; no picture goes to two places.
-
-    A whole number counts pictures, a fraction is one of all there are to choose from.
-    """
-
-    by: Literal["seed", "folder", "column", "group"] = Field(
-        "seed",
-        description="seed: drawn from all pictures; folder: path holds the folders "
-        "train, test and, if there is one, validation; column: as the column `split` "
-        "of the CSV says; group: drawn so that no group is in two splits.",
-    )
-    group: Text | None = Field(
-        None,
-        description="For `by: group`: a regular expression that finds the group in a "
-        "picture's file name, with one pair of parentheses around it. A CSV may have "
-        "a column `group` instead.",
-    )
-    train: Amount | None = Field(
-        default_factory=_by_seed(3500),
-        json_schema_extra={"default": 3500},
-        description="Pictures to train and calibrate with. By another way than seed: "
-        "all that are left.",
-    )
-    validation: AmountOrNone | None = Field(
-        default_factory=_by_seed(500),
-        json_schema_extra={"default": 500},
-        description="Pictures that show how the training goes. By another way than "
-        "seed: all that are marked so, or else a tenth of those to train with.",
-    )
-    test: Amount | None = Field(
-        default_factory=_by_seed(1000),
-        json_schema_extra={"default": 1000},
-        description="Pictures the accuracy is measured on. By folder or column: all "
-        "that are marked so; by group: a fifth.",
-    )
-
-
-def _channels(data: dict[str, Any]) -> Literal[1, 3]:
-    return 3 if data.get("color") in ("rgb", "bgr") else 1
-
-
-class Data(Section):
-    """The pictures, and how they become the input of the model."""
-
-    kind: Literal["mnist5k", "folder", "csv", "npz", "synthetic"] = Field(
-        "mnist5k",
-        description="mnist5k: 5000 handwritten digits; folder: jpg, png and bmp files "
-        "in a folder per class; csv: a table of such files and their labels; npz: "
-        "arrays; synthetic: pictures made from the seed, for a model without data.",
-    )
-    path: Text | None = Field(
-        None,
-        description="For kind folder: the folder that holds those of the classes. For "
-        "kind csv: a file with the columns path (relative to it), label and, where "
-        "data.split.by asks for it, split (train, validation or test) or group. For "
-        "kind npz: a file with the arrays `images` (uint8, N×H×W or N×H×W×C) and, if "
-        "there are labels, `labels` (whole numbers, N). Relative to the YAML file "
-        "that says so; it may begin with an environment variable, $NAME or ${NAME}.",
-    )
-    size: tuple[Rows, Columns] = Field(
-        (32, 32),
-        strict=False,
-        description="Rows and columns of the model's input, in pixels.",
-    )
-    color: Literal["grey", "rgb", "bgr"] | None = Field(
-        None,
-        description="The channels of the model's input and their order; null: grey "
-        "or RGB, as `channels` says.",
-    )
-    channels: Channels = Field(
-        default_factory=_channels,
-        json_schema_extra={"default": 1},
-        description="1 for grey pictures, 3 for colour; by default as `color` says.",
-    )
-    resize: Literal["pad", "none", "stretch", "crop", "letterbox"] = Field(
-        "pad",
-        description="pad: put zeros evenly around smaller pictures and refuse larger "
-        "ones; none: refuse pictures of any other size; stretch: scale each axis by "
-        "itself; crop: scale the largest centred part of the model's proportions; "
-        "letterbox: scale until the whole picture just fits, and pad.",
-    )
-    classes: tuple[Text, ...] | None = Field(
-        None,
-        strict=False,
-        min_length=1,
-        description="The names of the classes, in the order of their labels. For "
-        "kinds folder and csv: all that there are, by default sorted.",
-    )
-    split: Split = Field(default_factory=Split, description="Pictures per purpose.")
-    seed: Seed = Field(
-        0, description="Chooses the split, and the pictures of kind synthetic."
-    )
-    range: tuple[Real, Real] = Field(
-        (0.0, 1.0),
-        strict=False,
-        description="The real numbers that the bytes 0 and 255 stand for, before mean "
-        "and std.",
-    )
-    mean: Mean = Field(
-        0.0,
-        description="What is taken from those numbers: one number, or one for each "
-        "channel in the order of `color`. The model sees (number - mean) / std, of "
-        "which 0 must be a byte: the range is shifted by at most half a step. The "
-        "chip does it free of charge; one for each channel goes into the weights of "
-        "the first convolution.",
-    )
-    std: Std = Field(
-        1.0, description="What they are divided by after that; as mean, above 0."
-    )
 
 
 class Model(Section):
@@ -276,78 +151,6 @@ class Model(Section):
     )
     dropout: ProperFraction = Field(
         0.1, description="Fraction of the last features dropped while training."
-    )
-
-
-class Augment(Section):
-    """Random changes to each picture while training, up to these amounts."""
-
-    rotation: float = Field(
-        10.0, ge=0, le=180, description="Rotation to either side, in degrees."
-    )
-    shift: ProperFraction = Field(
-        0.1, description="Shift along each axis, as a fraction of its length."
-    )
-    zoom: ProperFraction = Field(
-        0.1, description="Growth and shrinkage, as a fraction of the size."
-    )
-
-
-class Train(Section):
-    """The training, which a `model.file` replaces."""
-
-    epochs: int = Field(
-        28,
-        ge=0,
-        le=100_000,
-        description="Passes over the training pictures; 0, with `model.weights_from` "
-        "only: take those weights as they are.",
-    )
-    batch_size: int = Field(
-        64, ge=1, le=10_000, description="Pictures per step of the optimizer."
-    )
-    learning_rate: float = Field(
-        0.004, gt=0, le=10, description="Largest step size of the optimizer."
-    )
-    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = Field(
-        "adam", description="sgd has Nesterov's momentum, 0.9."
-    )
-    weight_decay: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="Decay of the weights per step, times the step size; null: 0.004 "
-        "for adamw, none for the others.",
-    )
-    schedule: Literal["cosine", "constant", "exponential", "step"] = Field(
-        "cosine",
-        description="How the step size falls: cosine: to 0; exponential: to a "
-        "hundredth; step: to a tenth after half of the epochs, to a hundredth after "
-        "three quarters.",
-    )
-    warmup_epochs: int = Field(
-        0,
-        ge=0,
-        le=100_000,
-        description="Epochs in which the step size grows to its largest, before all "
-        "that.",
-    )
-    class_weights: Literal["balanced"] | None = Field(
-        None,
-        description="balanced: pictures of rare classes count more, so that all "
-        "classes count alike; null: all pictures count alike.",
-    )
-    early_stopping: EarlyStopping = Field(
-        default_factory=EarlyStopping, description="When to stop before the last epoch."
-    )
-    freeze: Freeze = Field(
-        default_factory=Freeze, description="Layers that are not trained."
-    )
-    seed: Seed = Field(
-        0, description="Sets first weights, order of pictures and augmentation."
-    )
-    augment: Augment = Field(
-        default_factory=Augment, description="Random changes to the pictures."
     )
 
 

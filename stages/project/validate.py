@@ -22,6 +22,7 @@ from stages.project.schema import Project
 from stages.project.source import Source, read
 
 _NAME = ("project", "name")
+_ROOT = ("data", "root")
 _PATHS = (("model", "file"), ("model", "weights_from"), ("data", "path"))
 
 
@@ -89,18 +90,38 @@ def _misnamed(source: Source, file: ProjectFile) -> Iterator[Fault]:
 
 
 def _resolve_paths(data: dict[str, Any], source: Source, root: Path) -> None:
-    """Make paths relative to the root; they are written relative to their file."""
+    """Make paths relative to the root.
+
+    They are written relative to ``data.root``, or without one to their own file.
+    """
+    base = _base(source)
     for section, key in _PATHS:
         node = source.top.find((section, key))
-        if node is None or not isinstance(node.value, str) or not node.value:
-            continue
-        written = Path(node.value)
-        if node.value.startswith("$"):  # an environment variable, expanded when used
-            continue
-        if not written.is_absolute():
-            path = os.path.relpath(node.place.file.parent / written, root)
-            written = Path(path)
-        data[section][key] = written.as_posix()
+        if node is not None and isinstance(node.value, str) and node.value:
+            data[section][key] = _resolved(node, base, root)
+    if base:
+        data["data"]["root"] = None  # it has done its part
+
+
+def _base(source: Source) -> str:
+    """The folder that ``data.root`` names; empty where there is none."""
+    node = source.top.find(_ROOT)
+    if node is None or not isinstance(node.value, str) or not node.value:
+        return ""
+    if node.value.startswith("$"):
+        return node.value
+    return os.path.join(node.place.file.parent, node.value)
+
+
+def _resolved(node: Node, base: str, root: Path) -> str:
+    written = str(node.value)
+    if not written.startswith("$"):
+        written = os.path.join(base or node.place.file.parent, written)
+    if written.startswith("$"):  # an environment variable, expanded when used
+        return written
+    if os.path.isabs(str(node.value)):
+        return Path(written).as_posix()
+    return Path(os.path.relpath(written, root)).as_posix()
 
 
 def _validated(data: Any) -> tuple[Project | None, list[ErrorDetails]]:

@@ -16,7 +16,8 @@ from k210.errors import UserError
 from stages import dataset
 from stages.artifacts import write_json
 from stages.dataset import Dataset, Labels, Split
-from stages.project.schema import Augment, Data, Project
+from stages.project.schema import Data, Project
+from stages.project.training import Augment
 from stages.train.architectures import build
 from stages.train.backup import Backup, Row
 from stages.train.builder import build_with

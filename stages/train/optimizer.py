@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from stages.project.schema import Train
+from stages.project.training import Train
 
 FINAL = 0.01
 """What an exponential schedule leaves of the step size."""

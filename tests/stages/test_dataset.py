@@ -14,8 +14,8 @@ from PIL import Image
 
 from stages import dataset
 from stages.dataset import Dataset, splitting
+from stages.project.data import Split as Wanted
 from stages.project.schema import Data
-from stages.project.schema import Split as Wanted
 
 THIRDS = {"train": 4, "validation": 2, "test": 2}
 """A split for small sets."""

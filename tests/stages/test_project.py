@@ -95,6 +95,23 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
     assert found["model"]["file"] == "m/a.tflite"
 
 
+def test_paths_are_relative_to_the_root_of_the_data_where_there_is_one(
+    tmp_path: Path,
+) -> None:
+    text = "data: {root: ../pool, kind: npz, path: x.npz}\nmodel: {file: a.tflite}"
+    found = loaded(tmp_path, text, "projects/a.yaml")
+    assert found["data"]["path"] == "pool/x.npz"
+    assert found["model"]["file"] == "pool/a.tflite"
+    assert found["data"]["root"] is None
+
+
+def test_the_root_of_the_data_may_be_a_variable(tmp_path: Path) -> None:
+    text = "data: {root: $POOL, kind: npz, path: x.npz}\nmodel: {file: /m/a.tflite}"
+    found = loaded(tmp_path, text, "projects/a.yaml")
+    assert found["data"]["path"] == "$POOL/x.npz"
+    assert found["model"]["file"] == "/m/a.tflite"
+
+
 def test_absolute_paths_stay(tmp_path: Path) -> None:
     found = loaded(tmp_path, "model: {file: /models/a.tflite}")
     assert found["model"]["file"] == "/models/a.tflite"

@@ -30,6 +30,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
             "test": 1000,
         },
         "seed": 0,
+        "root": None,
         "range": [0.0, 1.0],
         "mean": 0.0,
         "std": 1.0,

@@ -14,7 +14,8 @@ from conftest import Checkout, assert_refused
 
 from k210.errors import UserError
 from stages.project.inner import Freeze
-from stages.project.schema import Model, Train
+from stages.project.schema import Model
+from stages.project.training import Train
 
 STOPPING = """\
 project: {name: tiny}
