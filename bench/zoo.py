@@ -45,9 +45,10 @@ data:
   path: {data}
   size: [64, 64]
   channels: 3
-  resize: stretch
+  resize: crop
   split: {{by: folder, validation: 0}}
 model: {{architecture: {name}, alpha: {alpha}}}
+train: {{epochs: 60}}
 """
 HEAD = (
     "network",

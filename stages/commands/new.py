@@ -4,6 +4,7 @@ It looks at the data to choose what can be seen there: the kind, how it is split
 colour. What it cannot see it asks for, or takes from the options.
 """
 
+import csv
 import os
 import re
 import sys
@@ -11,13 +12,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from doit.cmd_base import Command
 
 from k210.errors import UserError
 from stages import project
 from stages.artifacts import Workspace, survey
-from stages.artifacts.userfiles import user_path
+from stages.artifacts.userfiles import csv_paths, user_path
 from stages.commands.why import describe
 from stages.graph import stages_of
 
@@ -32,6 +34,7 @@ QUESTIONS = {
     "model": "Which model (an architecture such as mobilenet_v1, or a model's file)?",
     "size": "Rows×columns of the model's input, for example 64x64?",
 }
+BY_SEED = "split: {train: 0.7, validation: 0.1, test: 0.2}"
 DEFAULTS = {"data": "", "model": "mobilenet_v1", "size": "64x64"}
 
 
@@ -65,8 +68,9 @@ class New(Command):
             given = {key: later.get(key) or opt_values.get(key) for key in QUESTIONS}
             answers = {key: _answer(key, given[key]) for key in QUESTIONS}
             _write(path, yaml_text(root, name, **answers))
+            why = _why(root, name, path)
             print(f"written: {path.relative_to(root)}")
-            print(_why(root, name))
+            print(why)
         except UserError as error:
             for sentence in str(error).splitlines():
                 print(f"error: {sentence}", file=sys.stderr)
@@ -185,16 +189,50 @@ def look(root: Path, data: str) -> Look:
             check="samples: 64, min_agreement: 0.9",
         )
     path = user_path(root, data, "--data")
-    for suffix, kind in ((".csv", "csv"), (".npz", "npz")):
-        if path.is_file() and path.suffix == suffix:
-            lines = (f"kind: {kind}", f"path: {_from_projects(root, data)}")
-            return Look(lines, f"{path.name}, as it is.", True)
-    if not path.is_dir():
-        raise UserError(f"{data}: neither a folder nor a .csv or .npz file")
-    return _look_at_folder(root, data, path)
+    written = f"path: {_from_projects(root, data)}"
+    if path.is_dir():
+        return _look_at_folder(path, written)
+    lookers = {".csv": _look_at_csv, ".npz": _look_at_npz}
+    if path.is_file() and path.suffix in lookers:
+        return lookers[path.suffix](path, written)
+    raise UserError(f"{data}: neither a folder nor a .csv or .npz file")
 
 
-def _look_at_folder(root: Path, data: str, path: Path) -> Look:
+def _look_at_csv(path: Path, written: str) -> Look:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        columns = next(csv.reader(file), [])
+    ways = {"split": "split: {by: column}", "group": "split: {by: group}"}
+    split = next((ways[name] for name in ways if name in columns), BY_SEED)
+    names = list(islice(csv_paths(path), LOOKED_AT))
+    return Look(
+        ("kind: csv", written, "resize: crop", split),
+        f"{path.name} has the columns {', '.join(columns) or 'of nothing'}.",
+        "label" in columns,
+        colour=_any_colour([path.parent / name for name in names]),
+    )
+
+
+def _look_at_npz(path: Path, written: str) -> Look:
+    import numpy as np
+
+    try:
+        with np.load(path) as arrays:
+            shape = arrays["images"].shape
+            labelled = "labels" in arrays.files
+    except (OSError, KeyError, ValueError, BadZipFile):
+        raise UserError(
+            f"{path}: no .npz file with an array `images`; save one with np.savez"
+        ) from None
+    return Look(
+        ("kind: npz", written, BY_SEED),
+        f"{shape[0]} pictures {'with' if labelled else 'without'} labels.",
+        labelled,
+        colour=len(shape) == 4 and shape[3] == 3,
+        check="max_drop: 0.02" if labelled else "min_agreement: 0.9",
+    )
+
+
+def _look_at_folder(path: Path, written: str) -> Look:
     split = (path / "train").is_dir() and (path / "test").is_dir()
     base = path / "train" if split else path
     classes = sorted(entry.name for entry in base.iterdir() if entry.is_dir())
@@ -206,13 +244,9 @@ def _look_at_folder(root: Path, data: str, path: Path) -> Look:
     pictures = [p for p in base.rglob("*") if p.suffix.lower() in PICTURES]
     if not pictures:
         raise UserError(f"{base}: holds no picture ({', '.join(PICTURES)})")
-    by = (
-        "split: {by: folder}"
-        if split
-        else "split: {train: 0.7, validation: 0.1, test: 0.2}"
-    )
+    by = "split: {by: folder}" if split else BY_SEED
     return Look(
-        ("kind: folder", f"path: {_from_projects(root, data)}", "resize: crop", by),
+        ("kind: folder", written, "resize: crop", by),
         f"{len(pictures)} pictures {'to train with ' if split else ''}"
         f"in {len(classes)} classes.",
         True,
@@ -248,7 +282,11 @@ def _write(path: Path, text: str) -> None:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _why(root: Path, name: str) -> str:
-    file = project.select(root, name)
-    settings = project.settings(file, root)
+def _why(root: Path, name: str, path: Path) -> str:
+    """What the project would do; one whose answers do not fit is taken back."""
+    try:
+        settings = project.settings(project.select(root, name), root)
+    except UserError:
+        path.unlink()
+        raise
     return describe(name, survey(Workspace(root, name), stages_of(settings), settings))
