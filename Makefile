@@ -13,10 +13,10 @@ deploy: setup
 	$(DOIT) deploy
 
 test: setup
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-all: setup
-	$(PYTHON) -m pytest -m "long or not long"
+	$(PYTHON) -m pytest -n 2 --dist loadfile -m "long or not long"
 
 lint: setup
 	$(PYTHON) -m ruff check .
