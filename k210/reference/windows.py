@@ -148,10 +148,9 @@ def _nearest(op: TensorOp, size: int, out: int) -> Array:
 def _between(op: TensorOp, size: int, out: int) -> tuple[Array, Array, Array]:
     """The two input rows each output row lies between, and how far from the first."""
     scale, half = _scale(op, size, out), np.float32(0.5)
-    places = np.arange(out).astype(np.float32)
-    places = (
-        (places + half) * scale - half if op.scalars["half_pixel"] else places * scale
-    )
+    numbers = np.arange(out).astype(np.float32)
+    middles = (numbers + half) * scale - half
+    places: Array = middles if op.scalars["half_pixel"] else numbers * scale
     first: Array = np.floor(places).astype(np.intp).clip(0)
     last: Array = np.ceil(places).astype(np.intp).clip(None, size - 1)
     return first, last, places - first.astype(np.float32)
