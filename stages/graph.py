@@ -147,6 +147,7 @@ STAGES: tuple[Stage, ...] = (
             "{kpu_layers} KPU layers",
             "{cpu_ops} CPU ops",
             "{total_kib:.0f} KiB of 6 MiB",
+            "repaired {repaired:s}",
         ),
     ),
     Stage(

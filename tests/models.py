@@ -51,6 +51,18 @@ class Layers:
         options = {"padding": "SAME", **options}
         return tf.nn.relu6(tf.nn.conv2d(x, weights, stride, **options) + 0.05)
 
+    def gate(self, x: Any) -> Any:
+        """Squeeze-excite: every channel weighed by what the means of all say of it."""
+        import tensorflow as tf
+
+        channels = x.shape[3]
+        gate = tf.reduce_mean(x, (1, 2), keepdims=True)
+        gate = tf.nn.relu(
+            tf.nn.conv2d(gate, self.weights(1, 1, channels, 8), 1, "SAME")
+        )
+        gate = tf.nn.conv2d(gate, self.weights(1, 1, 8, channels), 1, "SAME")
+        return x * (tf.nn.relu6(gate + 3) * (1 / 6))
+
     def classify(self, x: Any, classes: int = 10) -> Any:
         import tensorflow as tf
 
@@ -130,6 +142,43 @@ def transposed(x: Any) -> Any:
     return tf.nn.conv2d_transpose(x, weights, (1, 64, 64, 8), 2)
 
 
+def gated(x: Any) -> Any:
+    layers = Layers(2)
+    x = layers.gate(layers.convolve(x, 16))
+    x = layers.convolve(x, 24, stride=2, padding=((0, 0), (1, 1), (1, 1), (0, 0)))
+    return layers.classify(layers.convolve(layers.gate(x), 24))
+
+
+def smooth(x: Any) -> Any:
+    import tensorflow as tf
+
+    layers = Layers()
+    x = layers.convolve(x, 8)
+    return tf.nn.sigmoid(tf.nn.conv2d(x, layers.weights(3, 3, 8, 8) / 4, 1, "SAME"))
+
+
+def scaled(x: Any, constant: float, activation: Callable[[Any], Any]) -> Any:
+    import tensorflow as tf
+
+    layers = Layers(2)
+    for _ in range(3):
+        x = tf.nn.conv2d(x, layers.weights(3, 3, x.shape[3], 8), 1, "SAME") + 0.05
+        x = activation(x) * constant
+    return x
+
+
+def scaled_relu(x: Any) -> Any:
+    import tensorflow as tf
+
+    return scaled(x, 0.7, tf.nn.relu)
+
+
+def scaled_relu6(x: Any) -> Any:
+    import tensorflow as tf
+
+    return scaled(x, 1 / 6, tf.nn.relu6)
+
+
 def padded_in_front(x: Any) -> Any:
     import tensorflow as tf
 
@@ -158,6 +207,10 @@ MODELS: dict[Graph, Sequence[Shape]] = {
     kernel_five: [GREY],
     read_twice: [GREY],
     transposed: [GREY],
+    gated: [GREY],
+    smooth: [GREY],
+    scaled_relu: [GREY],
+    scaled_relu6: [GREY],
     padded_in_front: [GREY],
     two_inputs: [GREY, GREY],
 }

@@ -2,7 +2,7 @@
 
 `parse` decodes a file down to every instruction and checks each bound on the way:
 any bytes either parse or raise `KmodelError`. `canonical` and `digest` compare files
-by meaning.
+by meaning. `repair` mends what nncase gets wrong, `jumps` finds what it cannot mend.
 """
 
 from k210.kmodel.binary import KmodelError
@@ -28,6 +28,7 @@ from k210.kmodel.layer import (
     Segment,
 )
 from k210.kmodel.model import Kmodel, Memory, Op, parse
+from k210.kmodel.repair import Jump, Repair, jumps, repair
 from k210.kmodel.tensor_ops import (
     BinaryOp,
     Padding,
@@ -47,6 +48,7 @@ __all__ = [
     "Function",
     "Header",
     "Instruction",
+    "Jump",
     "Kmodel",
     "KmodelError",
     "LayerRegisters",
@@ -60,6 +62,7 @@ __all__ = [
     "Padding",
     "Pool",
     "ReduceOp",
+    "Repair",
     "ResizeMode",
     "Section",
     "Segment",
@@ -70,7 +73,9 @@ __all__ = [
     "canonical",
     "dense_strides",
     "digest",
+    "jumps",
     "kpu_map_bytes",
     "kpu_row_layout",
     "parse",
+    "repair",
 ]

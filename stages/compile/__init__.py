@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from k210 import kmodel, limits
+from k210 import kmodel
 from k210.child import Child
 from k210.errors import ModelError
-from k210.kmodel import Kmodel, KmodelError
+from k210.kmodel import Kmodel, KmodelError, Repair
 from k210.manifest import Input, Manifest, Output
 from k210.simulator import Simulator
 from stages import tflite
 from stages.artifacts import read_json, write_json
 from stages.artifacts.keys import tool_version
+from stages.compile.fit import require_fit, require_sound
 from stages.compile.nncase_child import METHODS, Request, Result, prepare
-from stages.compile.placement import placement
+from stages.compile.placement import layer_names, placement
+from stages.repairs import in_words
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics
@@ -43,14 +45,17 @@ def run(job: "Job") -> "Metrics":
     spec = Input(**plan["input"])
     request = _request(job, plan, spec)
     result = _compile(job, request)
-    data = _canonical(result.kmodel)
+    data, repairs = _repaired(result.kmodel)
     parsed = kmodel.parse(data)
-    require_fit(parsed)
+    tensors = _tensor_names(job)
+    names = layer_names(parsed, result.op_names, tensors)
+    require_fit(parsed, names)
+    require_sound(parsed, names)
     _require_finite(data, request.samples[:TRIALS], job.log)
     job.output("compile/model.kmodel").write_bytes(data)
     manifest = _manifest(parsed, data, plan, spec)
     job.output("compile/manifest.json").write_bytes(manifest.to_json())
-    placed = placement(parsed, result.op_names, _tensor_names(job))
+    placed = placement(parsed, result.op_names, tensors, repairs)
     write_json(job.output("compile/placement.json"), placed)
     return {
         "kmodel_bytes": len(data),
@@ -59,6 +64,7 @@ def run(job: "Job") -> "Metrics":
         "regions": placed["regions"],
         "kpu_layers": placed["kpu_layers"],
         "cpu_ops": sum(placed["cpu_ops"].values()),
+        "repaired": in_words(placed["repairs"]) or None,
     }
 
 
@@ -120,50 +126,16 @@ def _compile(job: "Job", request: Request) -> Result:
     return result
 
 
-def _canonical(data: bytes) -> bytes:
-    """The kmodel without its uninitialised bits, once it is known to be sound."""
+def _repaired(data: bytes) -> tuple[bytes, tuple[Repair, ...]]:
+    """The kmodel as nncase should have written it, once it is known to be whole."""
     try:
-        return kmodel.canonical(data)
+        return kmodel.repair(data)
     except KmodelError as error:
         raise ModelError(
             f"nncase made a kmodel that its own runtime would refuse ({error}); it "
             "does so for an unpadded convolution whose map a KPU layer and the CPU "
             "both read: pad that convolution, or use its map once"
         ) from None
-
-
-def require_fit(parsed: Kmodel) -> None:
-    """Make sure that the chip can hold and run the kmodel.
-
-    Raises:
-        ModelError: it cannot; which limit is exceeded, and by how much.
-    """
-    if not any(parsed.convs()):
-        raise ModelError(
-            "nncase put no layer on the KPU, all of the model would run on the CPU; "
-            "it needs 1×1 or 3×3 convolutions of at most 1024 channels on maps of 4×4 "
-            "to 256×512"
-        )
-    memory = parsed.memory()
-    if memory.total > limits.SRAM:
-        raise ModelError(
-            f"the model needs {memory.total / limits.MIB:.2f} MiB (model "
-            f"{memory.model / limits.MIB:.2f}, working memory "
-            f"{memory.data / limits.MIB:.2f}) and the K210 has "
-            f"{limits.SRAM // limits.MIB} MiB; use a smaller alpha or picture"
-        )
-    if memory.kpu_ram > limits.KPU_RAM:
-        raise ModelError(
-            f"the feature maps need {memory.kpu_ram / limits.MIB:.2f} MiB of KPU RAM "
-            f"and there are {limits.KPU_RAM // limits.MIB}; use a smaller picture"
-        )
-    for op_id, layer in parsed.convs():
-        if layer.weight_loads > limits.WEIGHT_LOADS:
-            raise ModelError(
-                f"layer {op_id} ({layer.in_channels}→{layer.out_channels}) loads its "
-                f"weights in {layer.weight_loads} pieces and the KPU counts to "
-                f"{limits.WEIGHT_LOADS}; use fewer channels"
-            )
 
 
 def _require_finite(data: bytes, samples: NDArray[np.uint8], log: Path) -> None:

@@ -7,10 +7,11 @@ function, a line per instruction in the same order, which names them.
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from k210.kmodel import Kmodel, Op
+from k210.kmodel import Kmodel, Op, Repair
 
 OpNames = dict[str, list[str]]
 """Per function ("main", "k210_0", …): nncase's name of each instruction."""
@@ -48,8 +49,20 @@ def read_op_names(folder: Path) -> OpNames:
     return names
 
 
-def placement(
+def layer_names(
     model: Kmodel, op_names: OpNames, tensors: Sequence[str]
+) -> dict[str, str]:
+    """The TFLite tensor that each KPU layer belongs to, by op id, where known."""
+    names = _names_by_id(model.ops(), op_names)
+    found = {op: _tensors(names.get(op, ""), tensors) for op, _ in model.convs()}
+    return {op: matching[0] for op, matching in found.items() if matching}
+
+
+def placement(
+    model: Kmodel,
+    op_names: OpNames,
+    tensors: Sequence[str],
+    repairs: Sequence[Repair] = (),
 ) -> dict[str, Any]:
     """What ``placement.json`` holds.
 
@@ -57,6 +70,7 @@ def placement(
         model: the parsed kmodel.
         op_names: nncase's names.
         tensors: the names of the TFLite model's tensors, which nncase's begin with.
+        repairs: what was done to the kmodel since nncase made it.
     """
     ops = model.ops()
     names = _names_by_id(ops, op_names)
@@ -72,7 +86,7 @@ def placement(
             "model": memory.model,
             "total": memory.total,
         },
-        "repairs": [],
+        "repairs": [asdict(repair) for repair in repairs],
         "ops": [
             {
                 "id": op.id,

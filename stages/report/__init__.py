@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from k210 import limits
 from stages.artifacts import read_json
+from stages.repairs import in_words
 from stages.report import headline, ladder
 from stages.report.confusion import confusion
 from stages.report.figures import FILTERS
@@ -63,6 +64,7 @@ def _content(job: "Job") -> dict[str, Any]:
     """What the templates draw, by the names that they use."""
     check = read_json(job.input("check/check.json"))
     manifest = read_json(job.input("compile/manifest.json"))
+    placed = read_json(job.input("compile/placement.json"))
     receipt = read_json(job.input("flash/receipt.json"))
     runs = [
         stage_run(name, read_json(job.input(f"{name}/summary.json")))
@@ -84,7 +86,8 @@ def _content(job: "Job") -> dict[str, Any]:
         "confusion": confusion(check),
         "training": training(job.input("train/history.csv")) if trained else None,
         "layers": layers(read_json(job.input("normalize/layers.json"))),
-        "placement": placement(read_json(job.input("compile/placement.json"))),
+        "placement": placement(placed),
+        "repaired": in_words(placed["repairs"]),
         "limits": limits,
         "manifest": manifest,
         "methods": METHODS,

@@ -175,7 +175,7 @@ def artifacts(classes: list[str] | None = None) -> Artifacts:
         "normalize/layers.json": {"layers": layers},
         "quantize/plan.json": plan(classes),
         "compile/manifest.json": manifest,
-        "compile/placement.json": {"regions": 1, "ops": operations()},
+        "compile/placement.json": {"regions": 1, "repairs": [], "ops": operations()},
         "flash/receipt.json": receipt(),
         "check/check.json": check(classes),
         **{f"{stage}/summary.json": summary(stage) for stage in STAGES},
@@ -588,6 +588,15 @@ def test_placement_counts_cpu_operations_and_their_reasons(draw: Draw) -> None:
         "cpu",
         "cpu",
     ]
+
+
+def test_repairs_of_the_kmodel_are_told_in_one_line(draw: Draw) -> None:
+    content = artifacts()
+    assert "repaired" not in text(draw(content))
+    records = [{"kind": "slope", "ops": ["k0.1"]}, {"kind": "minimum", "ops": ["k0.2"]}]
+    content["compile/placement.json"]["repairs"] = records
+    told = "1 wrapped slope and 1 value below the minimum in 2 activation tables"
+    assert f"the compile stage repaired {told}." in text(draw(content))
 
 
 def test_a_model_all_on_the_kpu_has_no_cpu_table() -> None:
