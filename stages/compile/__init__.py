@@ -22,8 +22,8 @@ from k210.simulator import Simulator
 from stages import tflite
 from stages.artifacts import read_json, write_json
 from stages.artifacts.keys import tool_version
-from stages.compile.nncase_child import METHODS, Request, Result, prepare
 from stages.compile.placement import placement
+from stages.nncase_child import METHODS, Request, Result, prepare
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics
@@ -194,6 +194,7 @@ def _manifest(
             shape=tensor.shape,
             dtype="f32",  # nncase 1.9 gives no other
             layout="NCHW" if len(tensor.shape) == 4 else "none",
+            rotation=planned["rotation"],
             labels=tuple(planned["labels"] or ()),
         )
         for tensor, planned in zip(parsed.entry.outputs, plan["outputs"], strict=True)
