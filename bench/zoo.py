@@ -24,7 +24,7 @@ from k210 import cost, kmodel
 from k210.child import Child
 from k210.errors import ModelError
 from stages.compile.fit import require_fit
-from stages.compile.nncase_child import Request, Result, prepare
+from stages.nncase_child import Request, Result, prepare
 from stages.project.schema import Model
 
 Shape = tuple[int, int, int]

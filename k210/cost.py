@@ -148,3 +148,8 @@ def _taps(op: TensorOp) -> int:
 def timings(model: Kmodel) -> dict[str, float]:
     """Modelled milliseconds of every operation, by its id, in execution order."""
     return {op.id: op_ms(op) for op in model.ops()}
+
+
+def model_ms(model: Kmodel) -> float:
+    """Modelled milliseconds of a whole kmodel, the CPU's part included."""
+    return sum(timings(model).values())

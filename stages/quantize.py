@@ -4,7 +4,7 @@ The set comes from the training split only, class-balanced and seeded, and throu
 ``k210.manifest``: the very bytes that the board will be given.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +35,8 @@ def run(job: "Job") -> "Metrics":
         )
     order = dataset.balanced_order(data.train.labels, len(data.train), wanted.seed)
     chosen = data.train.take(order[: wanted.samples])
-    spec = dataset.input_of(settings.data)
+    normalized = read_json(job.input("normalize/layers.json"))
+    spec = replace(dataset.input_of(settings.data), rotation=normalized["rotation"])
     limits = dataset.input_range(settings.data)
     samples = spec.prepare_batch(chosen.images)
     if samples.min() == samples.max():
@@ -63,8 +64,11 @@ def run(job: "Job") -> "Metrics":
                 "name": tflite.name(graph.tensors[index]),
                 "shape": list(tflite.shape(graph.tensors[index])),
                 "labels": data.classes and list(data.classes),
+                "rotation": output["rotation"],
             }
-            for index in tflite.indices(graph.outputs)
+            for index, output in zip(
+                tflite.indices(graph.outputs), normalized["outputs"], strict=True
+            )
         ],
     }
     write_json(job.output("quantize/plan.json"), plan)

@@ -57,7 +57,9 @@ def compile_job(
         "mse_weights": False,
         "samples": SAMPLES,
         "input": vars(spec),
-        "outputs": [{"name": "scores", "shape": [1, 10], "labels": None}],
+        "outputs": [
+            {"name": "scores", "shape": [1, 10], "labels": None, "rotation": 0}
+        ],
     }
     if samples is None:
         shape = (SAMPLES, channels, *size)

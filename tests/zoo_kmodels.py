@@ -42,7 +42,7 @@ def make(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     from graphs import graphs
 
     from k210.child import Child
-    from stages.compile.nncase_child import prepare
+    from stages.nncase_child import prepare
 
     folder.mkdir(parents=True, exist_ok=True)
     index = {}
@@ -58,8 +58,8 @@ def make(folder: Path, names: Sequence[str]) -> dict[str, Any]:
 def _make_one(folder: Path, graph: Any, child: Any) -> dict[str, Any]:
     from k210 import kmodel
     from k210.errors import ModelError
-    from stages.compile.nncase_child import Request
     from stages.conversion import to_tflite
+    from stages.nncase_child import Request
 
     path = folder / f"{graph.name}.tflite"
     path.write_bytes(to_tflite(graph.function(), graph.shape, path))

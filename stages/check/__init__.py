@@ -8,7 +8,8 @@ to look.
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +33,16 @@ if TYPE_CHECKING:
 CHUNK = 32
 """Samples that are taken through all steps before the next ones."""
 
-Predict = Callable[[NDArray[np.uint8]], list[list[Floats]]]
-"""From prepared samples, uint8 N×C×H×W, to the outputs of each, batch of one."""
+
+class _Prepared(NamedTuple):
+    """Samples, uint8 N×C×H×W: as the board takes them, and not rotated."""
+
+    board: NDArray[np.uint8]
+    upright: NDArray[np.uint8]
+
+
+Predict = Callable[[_Prepared], list[list[Floats]]]
+"""From prepared samples to the outputs of each, upright, batch of one."""
 
 
 def run(job: "Job") -> "Metrics":
@@ -130,6 +139,7 @@ def _climb(
 ) -> list[Step]:
     """Take all samples through all steps, a chunk at a time."""
     spec = manifest.inputs[0]
+    upright = replace(spec, rotation=0)
     with ExitStack() as stack:
         predictors = _predictors(job, board, kmodel, manifest, stack)
         count = len(classes) if classes else None
@@ -137,7 +147,9 @@ def _climb(
         with job.console.progress("samples", len(test)) as advance:
             for start in range(0, len(test), CHUNK):
                 images = test.images[start : start + CHUNK]
-                prepared = spec.prepare_batch(images)
+                prepared = _Prepared(
+                    spec.prepare_batch(images), upright.prepare_batch(images)
+                )
                 first: list[list[Floats]] | None = None
                 for step, predict in zip(steps, predictors.values(), strict=True):
                     outputs = predict(prepared)
@@ -168,21 +180,24 @@ def _predictors(
     if job.has("train/model.keras"):
         trained = dataset.training_input_of(job.settings.data)
         predictors["float"] = _keras(job, trained.to_float)
-    for name, path in (
-        ("tflite", "export/model.tflite"),
-        ("normalized", "normalize/model.tflite"),
-    ):
-        interpreter = Interpreter(job.input(path))
-        predictors[name] = _tflite(interpreter, spec.to_float)
+    exported = Interpreter(job.input("export/model.tflite"))
+    predictors["tflite"] = lambda prepared: list(
+        exported.run_many(spec.to_float(prepared.upright))
+    )
+    normalized = Interpreter(job.input("normalize/model.tflite"))
+    predictors["normalized"] = lambda prepared: [
+        _upright(manifest, outputs)
+        for outputs in normalized.run_many(spec.to_float(prepared.board))
+    ]
     simulator = Simulator(kmodel, job.log)
     stack.callback(simulator.close)
     predictors["reference"] = lambda prepared: [
         _restored(manifest, outputs)
-        for outputs in simulator.infer([sample.tobytes() for sample in prepared])
+        for outputs in simulator.infer([each.tobytes() for each in prepared.board])
     ]
     predictors["device"] = lambda prepared: [
         _restored(manifest, outputs)
-        for outputs in board.infer_many(sample.tobytes() for sample in prepared)
+        for outputs in board.infer_many(each.tobytes() for each in prepared.board)
     ]
     return predictors
 
@@ -192,20 +207,21 @@ def _keras(job: "Job", to_float: Callable[[NDArray[np.uint8]], Floats]) -> Predi
 
     model = keras.models.load_model(job.input("train/model.keras"))
 
-    def predict(prepared: NDArray[np.uint8]) -> list[list[Floats]]:
-        outputs = model.predict_on_batch(to_float(prepared))
+    def predict(prepared: _Prepared) -> list[list[Floats]]:
+        outputs = model.predict_on_batch(to_float(prepared.upright))
         return [[output[np.newaxis]] for output in outputs]
 
     return predict
 
 
-def _tflite(
-    interpreter: Interpreter, to_float: Callable[[NDArray[np.uint8]], Floats]
-) -> Predict:
-    def predict(prepared: NDArray[np.uint8]) -> list[list[Floats]]:
-        return list(interpreter.run_many(to_float(prepared)))
-
-    return predict
+def _upright(manifest: Manifest, outputs: list[Floats]) -> list[Floats]:
+    """The normalized model's outputs, N×H×W×C, as the exported one gives them."""
+    return [
+        replace(spec, shape=values.shape, layout="NHWC").restore(values)
+        if spec.layout == "NCHW"
+        else values
+        for spec, values in zip(manifest.outputs, outputs, strict=True)
+    ]
 
 
 def _restored(manifest: Manifest, outputs: list[bytes]) -> list[Floats]:

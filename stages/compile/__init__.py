@@ -23,8 +23,8 @@ from stages import tflite
 from stages.artifacts import read_json, write_json
 from stages.artifacts.keys import tool_version
 from stages.compile.fit import require_fit, require_sound
-from stages.compile.nncase_child import METHODS, Request, Result, prepare
 from stages.compile.placement import layer_names, placement
+from stages.nncase_child import METHODS, Request, Result, prepare
 from stages.repairs import in_words
 
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ def _manifest(
             shape=tensor.shape,
             dtype="f32",  # nncase 1.9 gives no other
             layout="NCHW" if len(tensor.shape) == 4 else "none",
+            rotation=planned["rotation"],
             labels=tuple(planned["labels"] or ()),
         )
         for tensor, planned in zip(parsed.entry.outputs, plan["outputs"], strict=True)

@@ -4,19 +4,13 @@ Kmodels carry no names. nncase's ``dump_asm`` leaves one ``runtime_ops.txt`` per
 function, a line per instruction in the same order, which names them.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from k210.kmodel import Kmodel, Op, Repair
-
-OpNames = dict[str, list[str]]
-"""Per function ("main", "k210_0", …): nncase's name of each instruction."""
-
-_LINE = re.compile(r"\[\w+\] ?(.*)")
+from stages.nncase_child import OpNames
 
 WHY = {
     "kpu_upload": "into KPU RAM, in the KPU's layout",
@@ -37,16 +31,6 @@ WHY = {
     "lut1d": "an activation after a CPU operation",
     "resize_image": "the KPU does not resize",
 }
-
-
-def read_op_names(folder: Path) -> OpNames:
-    """The names in the ``runtime_ops.txt`` files below nncase's dump folder."""
-    names = {}
-    for path in folder.rglob("runtime_ops.txt"):
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        matches = [_LINE.match(line) for line in lines]
-        names[path.parent.name] = [match.group(1) for match in matches if match]
-    return names
 
 
 def layer_names(

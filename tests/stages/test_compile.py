@@ -15,7 +15,7 @@ from k210.errors import ModelError
 from k210.manifest import Manifest
 from stages import compile as compile_stage
 from stages import tflite
-from stages.compile.nncase_child import METHODS
+from stages.nncase_child import METHODS
 
 BUILD = "build/imported"
 

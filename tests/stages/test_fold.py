@@ -174,8 +174,8 @@ PREPROCESSING: dict[str, dict[str, Any]] = {
 def test_mean_std_and_range_make_no_operation_on_the_cpu(tmp_path: Path) -> None:
     from k210 import kmodel
     from k210.child import Child
-    from stages.compile.nncase_child import Request, Result, prepare
     from stages.compile.placement import placement
+    from stages.nncase_child import Request, Result, prepare
 
     path = convert(tmp_path / "model.tflite", "pointwise")
     pixels = np.random.default_rng(0).integers(0, 256, (16, 3, 16, 16), np.uint8)

@@ -14,8 +14,9 @@ from k210 import kmodel
 from k210.child import Child
 from k210.errors import ModelError
 from stages import normalize, tflite
-from stages.compile.nncase_child import Request, prepare
-from stages.normalize import Convolution, Pixels, same_pixels, verdict
+from stages.nncase_child import Request, prepare
+from stages.normalize.geometry import Pixels, same_pixels
+from stages.normalize.placing import Convolution, convolutions, verdict
 
 MIDDLE = 1
 """Index of a case's convolution among the model's."""
@@ -39,7 +40,7 @@ PLAIN = Convolution(
 
 
 def of_case(models: Path, number: int) -> Convolution:
-    found = normalize.convolutions(tflite.read(models / f"case{number}.tflite"))
+    found = convolutions(tflite.read(models / f"case{number}.tflite"))
     return found[MIDDLE]
 
 
@@ -71,7 +72,7 @@ def test_same_padding_suffices_for_the_last_output(models: Path) -> None:
 
 def test_a_pad_in_front_counts_as_padding_of_the_convolution(models: Path) -> None:
     path = models / "padded_in_front.tflite"
-    _, padded = normalize.convolutions(tflite.read(path))
+    _, padded = convolutions(tflite.read(path))
     assert padded.pixels == Pixels(1, 1, 1, 1)
     assert (padded.input, padded.padding) == ((32, 32, 8), "VALID")
     assert verdict(padded)[0] == "kpu"
@@ -176,20 +177,38 @@ def test_the_layers_are_listed_in_order(imported_once: Path) -> None:
     first, second = layers(imported_once)
     assert (first["input"], first["output"]) == ([32, 32, 1], [32, 32, 16])
     assert (second["input"], second["output"]) == ([32, 32, 16], [16, 16, 24])
-    assert (first["where"], second["where"]) == ("kpu", "kpu+cpu")
+    assert (first["where"], second["where"]) == ("kpu", "kpu")
     assert second["pixels"] == {"top": 0, "bottom": 1, "left": 0, "right": 1}
+    assert second["given"] == {"top": 1, "bottom": 1, "left": 1, "right": 1}
 
 
 def test_the_summary_counts_the_layers(imported_once: Path) -> None:
     path = imported_once / "build/imported/normalize/summary.json"
     summary = json.loads(path.read_text(encoding="utf-8"))
     assert summary["convolutions"] == len(layers(imported_once))
-    assert summary["kpu_convolutions"] == 1
-    assert summary["cpu_paddings"] == 1
+    assert summary["kpu_convolutions"] == 2
+    assert summary["cpu_paddings"] == 0
     assert summary["cpu_convolutions"] == 0
 
 
-def test_the_model_is_passed_through(imported_once: Path) -> None:
+def test_the_manifest_knows_that_the_model_is_rotated(imported_once: Path) -> None:
     build = imported_once / "build/imported"
-    before = (build / "export/model.tflite").read_bytes()
-    assert (build / "normalize/model.tflite").read_bytes() == before
+    manifest = json.loads((build / "compile/manifest.json").read_bytes())
+    assert manifest["inputs"][0]["rotation"] == 180
+    assert manifest["outputs"][0]["rotation"] == 0
+
+
+def test_the_rotated_model_agrees_with_the_exported_one(imported_once: Path) -> None:
+    check = json.loads((imported_once / "build/imported/check/check.json").read_bytes())
+    ladder = {row["step"]: row for row in check["ladder"]}
+    assert ladder["normalized"]["agreement"] == 1
+    assert ladder["normalized"]["snr_db"] > 90
+    assert ladder["reference"]["snr_db"] > 20
+
+
+def test_the_proof_is_recorded(imported_once: Path) -> None:
+    path = imported_once / "build/imported/normalize/layers.json"
+    proof = json.loads(path.read_bytes())["proof"]
+    assert proof["inputs"] > 10
+    assert proof["maps"] >= 4
+    assert proof["difference"] <= 1e-5

@@ -1,6 +1,7 @@
 """nncase itself; imported and run in a child process only."""
 
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from k210.errors import ModelError
-from stages.compile.placement import OpNames, read_op_names
+
+OpNames = dict[str, list[str]]
+"""Per function ("main", "k210_0", …): nncase's name of each instruction."""
+
+_LINE = re.compile(r"\[\w+\] ?(.*)")
 
 METHODS = ("no_clip", "l2", "cdf", "kld_m2")
 """Calibration methods that work; kld_m0 and kld_m1 ruin accuracy."""
@@ -84,6 +89,16 @@ def _compile(request: Request, folder: Path) -> Result:
     compiler.compile()
     data: bytes = compiler.gencode_tobytes()
     return Result(data, read_op_names(folder))
+
+
+def read_op_names(folder: Path) -> OpNames:
+    """The names in the ``runtime_ops.txt`` files below nncase's dump folder."""
+    names = {}
+    for path in folder.rglob("runtime_ops.txt"):
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        matches = [_LINE.match(line) for line in lines]
+        names[path.parent.name] = [match.group(1) for match in matches if match]
+    return names
 
 
 HINTS = {
