@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +17,10 @@ from stages.graph import NAMES
 REPOSITORY = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 SMALL_KMODELS = Path(__file__).parent / "k210" / "small_kmodels.py"
+
+# A shell that runs the tests in the background has them, and what they start, ignore
+# Ctrl-C, which is some tests' subject.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
