@@ -187,8 +187,8 @@ def advice(layers: Sequence[Layer], height: int, width: int) -> Advice:
         width: of its input, in pixels.
     """
     step = _step(height, width)
-    rows = range(height - step, 0, -step)
-    columns = range(width - step, 0, -step)
+    rows = range((height - 1) // step * step, 0, -step)
+    columns = range((width - 1) // step * step, 0, -step)
     both = ((h, round(h * width / height / step) * step) for h in rows)
     tried: tuple[Iterable[tuple[int, int]], ...] = (
         ((h, width) for h in rows),

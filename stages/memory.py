@@ -4,7 +4,7 @@
 the least that their maps must be there: what the CPU pads away or crops may make them
 larger, never smaller. So `require_room` refuses only what cannot be compiled. That
 the kmodel's own figures are as foretold is for the compile stage to check.
-`sram_floor` does the same for ordinary memory.
+`sram_floor` tells the least of ordinary memory.
 
 Facts: what nncase 1.9 makes of each kind of layer (compiled case by case). Stride 2 is
 a full-size convolution and a selection that the layer itself writes, except after a
@@ -82,12 +82,12 @@ class _Graph:
         return tflite.constant(self._model, self._tensors[tensor])
 
     def shape(self, tensor: int) -> tuple[int, ...]:
-        return tflite.shape(self._tensors[tensor])
+        return tflite.static_shape(self._tensors[tensor])
 
     def size(self, tensor: int) -> Size:
         """A map's size; anything else is one pixel."""
         shape = self.shape(tensor)
-        return shape[1:] if len(shape) == 4 else (1, 1, shape[-1])
+        return shape[1:] if len(shape) == 4 else (1, 1, math.prod(shape))
 
     def name(self, tensor: int) -> str:
         return tflite.name(self._tensors[tensor])
@@ -119,10 +119,11 @@ def sram_floor(model: Any) -> Sram:
     graph = _Graph(model)
     weights, work = 0, [(0, "")]
     for node, layer in _walk(graph):
-        count, outputs = math.prod(node.weights), graph.shape(node.output)[-1]
-        if layer is not None:
+        count = math.prod(node.weights)
+        if layer is not None and node.weights:
+            outputs = graph.size(node.output)[2]
             weights += count + outputs * BATCH_NORM_BYTES + ACTIVATION_BYTES
-        elif node.kind in CONVOLUTIONS:
+        elif _on_cpu(graph, node, layer):
             weights += FLOAT * count
         work.append((_work(graph, node, layer), graph.name(node.output)))
     ends = sum(math.prod(graph.shape(tensor)) for tensor in graph.inputs)
@@ -136,9 +137,24 @@ def _work(graph: _Graph, node: _Node, layer: Layer | None) -> int:
     read = [math.prod(graph.shape(tensor)) for tensor in node.inputs]
     if node.kind == "ADD" and layer is not None:
         return (FLOAT + 1) * sum(read)
-    if layer is None and node.kind in (*CONVOLUTIONS, *ON_CPU):
-        return FLOAT * (sum(read) + math.prod(graph.shape(node.output)))
-    return 0
+    if not _on_cpu(graph, node, layer):
+        return 0
+    if node.kind in CONVOLUTIONS:  # pads as it reads
+        read = [math.prod(graph.shape(graph.unpadded(node)[0]))]
+    if node.output not in graph.outputs:
+        read.append(math.prod(graph.shape(node.output)))
+    return FLOAT * sum(read)
+
+
+def _on_cpu(graph: _Graph, node: _Node, layer: Layer | None) -> bool:
+    """Whether it is certain that the CPU computes a node, in float."""
+    if layer is not None or node.kind not in CONVOLUTIONS:
+        return layer is None and node.kind in ON_CPU
+    options = node.operator.builtinOptions
+    source = graph.size(node.inputs[0])
+    whole = node.kind == "DEPTHWISE_CONV_2D" or node.weights[-1:] == source[2:]
+    dilated = max(options.dilationHFactor, options.dilationWFactor) > 1
+    return whole and not dilated
 
 
 def _walk(graph: _Graph) -> Iterator[tuple[_Node, Layer | None]]:
@@ -194,10 +210,13 @@ def _too_tight(graph: _Graph, layers: list[Layer], layer: Layer) -> str:
     if fitting.channels is not None:
         ways.append(f"an alpha of {fitting.channels:.2f} times this one")
     what = " or ".join(ways) or "a smaller picture"
+    have = f"there are {limits.KPU_RAM // limits.MIB}"
+    if layer.bytes <= limits.KPU_RAM:
+        have = "the maps before it leave no gap for both"
     return (
         f"layer {layer.name!r} needs {_mib(layer.bytes)} of KPU RAM, for its input "
-        f"{layer.source} and its output {layer.target} at once, and there are "
-        f"{limits.KPU_RAM // limits.MIB}; what would fit: {what}"
+        f"{layer.source} and its output {layer.target} at once, and {have}; "
+        f"what would fit: {what}"
     )
 
 
