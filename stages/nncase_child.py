@@ -17,6 +17,11 @@ OpNames = dict[str, list[str]]
 
 _LINE = re.compile(r"\[\w+\] ?(.*)")
 
+
+class NoRoom(ModelError):
+    """nncase could not place the feature maps in KPU RAM; it does not say which."""
+
+
 METHODS = ("no_clip", "l2", "cdf", "kld_m2")
 """Calibration methods that work; kld_m0 and kld_m1 ruin accuracy."""
 
@@ -60,6 +65,8 @@ def compile_model(request: Request) -> Result:
         try:
             return _compile(request, Path(folder))
         except (RuntimeError, IndexError, ValueError) as error:
+            if OUT_OF_MEMORY in str(error):
+                raise NoRoom("nncase found no room in KPU RAM") from None
             raise ModelError(f"nncase refuses the model: {_clear(error)}") from None
         finally:
             os.chdir("/")
@@ -101,9 +108,10 @@ def read_op_names(folder: Path) -> OpNames:
     return names
 
 
+OUT_OF_MEMORY = "Allocator has ran out of memory"
+"""nncase's words for maps that do not fit KPU RAM, whichever they are."""
+
 HINTS = {
-    "Allocator has ran out of memory": "a layer's feature maps exceed the KPU's 2 MiB; "
-    "use a smaller picture or alpha",
     "Unsupported tflite opcode": "replace that operator",
     "FusedUnary": "an activation follows a pooling; put the activation before it",
     "Emitter for": "replace that operator",

@@ -24,7 +24,8 @@ from stages.artifacts import read_json, write_json
 from stages.artifacts.keys import tool_version
 from stages.compile.fit import require_fit, require_sound
 from stages.compile.placement import layer_names, placement
-from stages.nncase_child import METHODS, Request, Result, prepare
+from stages.memory import no_room, require_room
+from stages.nncase_child import METHODS, NoRoom, Request, Result, prepare
 from stages.repairs import in_words
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def _request(job: "Job", plan: dict[str, Any], spec: Input) -> Request:
     path = job.input("normalize/model.tflite")
     model = tflite.read(path)
     tflite.require_float(model, path)
+    require_room(model)
     graph = model.subgraphs[0]
     found = tflite.shape(graph.tensors[graph.inputs[0]])
     _, channels, height, width = spec.shape
@@ -121,7 +123,11 @@ def _compile(job: "Job", request: Request) -> Result:
         job.console.progress("nncase at work", 1) as advance,
         Child(prepare, (), job.log, "nncase compiling normalize/model.tflite") as child,
     ):
-        result: Result = child.ask(request, timeout)
+        try:
+            result: Result = child.ask(request, timeout)
+        except NoRoom:
+            path = job.input("normalize/model.tflite")
+            raise ModelError(no_room(tflite.read(path))) from None
         advance(1, "")
     return result
 
