@@ -7,7 +7,6 @@ to look.
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +17,7 @@ from k210 import slot
 from k210.board import Board
 from k210.errors import BoardError, UserError
 from k210.manifest import Manifest
-from k210.simulator import Simulator
+from k210.reference import Reference
 from stages import dataset
 from stages.artifacts import read_json, write_json
 from stages.boards import opened
@@ -140,22 +139,21 @@ def _climb(
     """Take all samples through all steps, a chunk at a time."""
     spec = manifest.inputs[0]
     upright = replace(spec, rotation=0)
-    with ExitStack() as stack:
-        predictors = _predictors(job, board, kmodel, manifest, stack)
-        count = len(classes) if classes else None
-        steps = [Step(name, count) for name in predictors]
-        with job.console.progress("samples", len(test)) as advance:
-            for start in range(0, len(test), CHUNK):
-                images = test.images[start : start + CHUNK]
-                prepared = _Prepared(
-                    spec.prepare_batch(images), upright.prepare_batch(images)
-                )
-                first: list[list[Floats]] | None = None
-                for step, predict in zip(steps, predictors.values(), strict=True):
-                    outputs = predict(prepared)
-                    first = outputs if first is None else first
-                    _count_in(step, outputs, first, test.labels, start)
-                advance(start + len(images), "")
+    predictors = _predictors(job, board, kmodel, manifest)
+    count = len(classes) if classes else None
+    steps = [Step(name, count) for name in predictors]
+    with job.console.progress("samples", len(test)) as advance:
+        for start in range(0, len(test), CHUNK):
+            images = test.images[start : start + CHUNK]
+            prepared = _Prepared(
+                spec.prepare_batch(images), upright.prepare_batch(images)
+            )
+            first: list[list[Floats]] | None = None
+            for step, predict in zip(steps, predictors.values(), strict=True):
+                outputs = predict(prepared)
+                first = outputs if first is None else first
+                _count_in(step, outputs, first, test.labels, start)
+            advance(start + len(images), "")
     return steps
 
 
@@ -172,7 +170,7 @@ def _count_in(
 
 
 def _predictors(
-    job: "Job", board: Board, kmodel: bytes, manifest: Manifest, stack: ExitStack
+    job: "Job", board: Board, kmodel: bytes, manifest: Manifest
 ) -> dict[str, Predict]:
     """Each step's way from prepared samples to outputs, in the ladder's order."""
     spec = manifest.inputs[0]
@@ -189,11 +187,10 @@ def _predictors(
         _upright(manifest, outputs)
         for outputs in normalized.run_many(spec.to_float(prepared.board))
     ]
-    simulator = Simulator(kmodel, job.log)
-    stack.callback(simulator.close)
+    reference = Reference(kmodel)
     predictors["reference"] = lambda prepared: [
         _restored(manifest, outputs)
-        for outputs in simulator.infer([each.tobytes() for each in prepared.board])
+        for outputs in reference.infer_many(each.tobytes() for each in prepared.board)
     ]
     predictors["device"] = lambda prepared: [
         _restored(manifest, outputs)
