@@ -1,0 +1,152 @@
+"""What nncase makes of a graph, alone and normalized, against what TFLite computes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from k210 import kmodel
+from k210.child import Child
+from k210.errors import ModelError
+from k210.simulator import Simulator
+from stages.nncase_child import Request, Result, prepare
+from stages.normalize.forms import forms
+from stages.normalize.graph import Graph, read
+from stages.normalize.plans import Figures, Plan, choose, figures
+from stages.normalize.proof import Proof, adversarial, prove
+from stages.normalize.runtime import Runtime
+
+Floats = NDArray[np.float32]
+COUNT = 3
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A kmodel's figures, and its outputs' distance from TFLite's in decibels."""
+
+    figures: Figures
+    snr: float
+
+
+class Judge:
+    """Compiles and simulates; one child process serves until nncase ends it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "nncase.log"
+        self._child: Child | None = None
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def compile(self, model: bytes, samples: NDArray[np.uint8]) -> bytes:
+        if self._child is None:
+            self._child = Child(prepare, (), self._log, "nncase")
+        request = Request(model, samples, "no_clip", False, (0.0, 1.0))
+        try:
+            result: Result = self._child.ask(request, 120)
+        except ModelError:
+            self.close()
+            raise
+        return result.kmodel
+
+    def alone(self, model: bytes) -> Judged:
+        """The model as nncase compiles it without our help."""
+        return self._judge(model, model, False)
+
+    def normalized(self, model: bytes, plan: Plan) -> Judged:
+        """A plan for the model."""
+        return self._judge(model, plan.serialized, plan.rotation == 180)
+
+    def best(self, model: bytes) -> tuple[Plan, Judged, Proof]:
+        """The plan that wins, as the stage would choose, and its proof."""
+        plans = forms(_parsed(model))
+        found = [self._measure(model, plan) for plan in plans]
+        plan = plans[choose([each.figures for each in found])]
+        chosen = found[plans.index(plan)]
+        return plan, chosen, proof(model, plan)
+
+    def _measure(self, model: bytes, plan: Plan) -> Judged:
+        try:
+            return self.normalized(model, plan)
+        except (ModelError, kmodel.KmodelError) as error:
+            return Judged(Figures(refused=str(error)), float("nan"))
+
+    def _judge(self, original: bytes, model: bytes, turned: bool) -> Judged:
+        graph = read(_parsed(original))
+        samples = pictures(graph)
+        fed = np.flip(samples, (2, 3)) if turned else samples
+        fed = np.ascontiguousarray(fed)
+        data = kmodel.canonical(self.compile(model, fed))
+        simulator = Simulator(data, self._log)
+        try:
+            outputs = simulator.infer([each.tobytes() for each in fed])
+        finally:
+            simulator.close()
+        expected = reference(original, graph, samples)
+        found = [
+            [
+                _upright(raw, like, turned)
+                for raw, like in zip(values, likes, strict=True)
+            ]
+            for values, likes in zip(outputs, expected, strict=True)
+        ]
+        return Judged(figures(data), decibels(expected, found))
+
+
+def proof(model: bytes, plan: Plan) -> Proof:
+    """Compare a plan with the model on adversarial inputs."""
+    return prove(model, plan.lowered, adversarial(plan.graph.inputs[0].shape, 0, 1))
+
+
+def _parsed(model: bytes) -> Any:
+    from stages import tflite
+
+    root = tflite.schema().ModelT
+    return root.InitFromPackedBuf(model, 0)
+
+
+def pictures(graph: Graph) -> NDArray[np.uint8]:
+    """A few random pictures, uint8 N×C×H×W."""
+    _, height, width, channels = graph.inputs[0].shape
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 256, (COUNT, channels, height, width), np.uint8)
+
+
+def reference(
+    model: bytes, graph: Graph, samples: NDArray[np.uint8]
+) -> list[list[Floats]]:
+    """What TFLite computes of the pictures."""
+    runtime = Runtime(model, "the model")
+    indices = [each.origin for each in graph.outputs if each.origin is not None]
+    found = []
+    for sample in np.moveaxis(samples, 1, 3).astype(np.float32) / np.float32(255):
+        runtime.run(sample[np.newaxis])
+        found.append([runtime.value(index) for index in indices])
+    return found
+
+
+def _upright(raw: bytes, like: Floats, turned: bool) -> Floats:
+    """A kmodel's output as TFLite lays it out."""
+    values = np.frombuffer(raw, "<f4")
+    if like.ndim != 4:
+        return values.reshape(like.shape)
+    _, height, width, channels = like.shape
+    spatial = np.moveaxis(values.reshape(1, channels, height, width), 1, 3)
+    return np.flip(spatial, (1, 2)) if turned else spatial
+
+
+def decibels(
+    expected: Sequence[Sequence[Floats]], found: Sequence[Sequence[Floats]]
+) -> float:
+    """The signal-to-noise ratio of all outputs."""
+    signal = noise = 0.0
+    for many, others in zip(expected, found, strict=True):
+        for one, other in zip(many, others, strict=True):
+            signal += float(np.square(one, dtype=np.float64).sum())
+            noise += float(np.square(one.astype(np.float64) - other).sum())
+    return 10 * float(np.log10(signal / max(noise, 1e-30)))
