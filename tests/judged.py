@@ -1,6 +1,6 @@
 """What nncase makes of a graph, alone and normalized, against what TFLite computes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from k210 import kmodel
-from k210.child import Child
+from k210 import kmodel, simulator
+from k210.child import Child, ChildCrashed, ChildTimeout
 from k210.errors import ModelError
-from k210.simulator import Simulator
-from stages.nncase_child import Request, Result, prepare
+from stages.nncase_child import Request, compile_model
 from stages.normalize.forms import forms
 from stages.normalize.graph import Graph, read
 from stages.normalize.plans import Figures, Plan, choose, figures
@@ -31,6 +30,26 @@ class Judged:
     snr: float
 
 
+Run = tuple[bytes, list[list[bytes]]]
+"""A kmodel, and its outputs for each sample."""
+
+
+def prepare() -> Callable[[Request], Run]:
+    """In the child: compile, and simulate the samples."""
+
+    def answer(request: Request) -> Run:
+        data = compile_model(request).kmodel
+        try:
+            kmodel.parse(data)
+        except kmodel.KmodelError as error:
+            raise ModelError(str(error)) from None  # the other does not pickle
+        shape = (1, *request.samples.shape[1:])
+        run = simulator.prepare(data, [shape])
+        return data, run([each.tobytes() for each in request.samples])
+
+    return answer
+
+
 class Judge:
     """Compiles and simulates; one child process serves until nncase ends it."""
 
@@ -43,16 +62,15 @@ class Judge:
             self._child.close()
             self._child = None
 
-    def compile(self, model: bytes, samples: NDArray[np.uint8]) -> bytes:
+    def _run(self, request: Request) -> Run:
         if self._child is None:
             self._child = Child(prepare, (), self._log, "nncase")
-        request = Request(model, samples, "no_clip", False, (0.0, 1.0))
         try:
-            result: Result = self._child.ask(request, 120)
-        except ModelError:
+            run: Run = self._child.ask(request, 120)
+        except (ChildCrashed, ChildTimeout):
             self.close()
             raise
-        return result.kmodel
+        return run
 
     def alone(self, model: bytes) -> Judged:
         """The model as nncase compiles it without our help."""
@@ -64,7 +82,7 @@ class Judge:
 
     def best(self, model: bytes) -> tuple[Plan, Judged, Proof]:
         """The plan that wins, as the stage would choose, and its proof."""
-        plans = forms(_parsed(model))
+        plans = forms(parsed(model))
         found = [self._measure(model, plan) for plan in plans]
         plan = plans[choose([each.figures for each in found])]
         chosen = found[plans.index(plan)]
@@ -73,20 +91,15 @@ class Judge:
     def _measure(self, model: bytes, plan: Plan) -> Judged:
         try:
             return self.normalized(model, plan)
-        except (ModelError, kmodel.KmodelError) as error:
+        except ModelError as error:
             return Judged(Figures(refused=str(error)), float("nan"))
 
     def _judge(self, original: bytes, model: bytes, turned: bool) -> Judged:
-        graph = read(_parsed(original))
+        graph = read(parsed(original))
         samples = pictures(graph)
         fed = np.flip(samples, (2, 3)) if turned else samples
         fed = np.ascontiguousarray(fed)
-        data = kmodel.canonical(self.compile(model, fed))
-        simulator = Simulator(data, self._log)
-        try:
-            outputs = simulator.infer([each.tobytes() for each in fed])
-        finally:
-            simulator.close()
+        data, outputs = self._run(Request(model, fed, "no_clip", False, (0.0, 1.0)))
         expected = reference(original, graph, samples)
         found = [
             [
@@ -103,7 +116,8 @@ def proof(model: bytes, plan: Plan) -> Proof:
     return prove(model, plan.lowered, adversarial(plan.graph.inputs[0].shape, 0, 1))
 
 
-def _parsed(model: bytes) -> Any:
+def parsed(model: bytes) -> Any:
+    """The ``ModelT`` of a file's bytes."""
     from stages import tflite
 
     root = tflite.schema().ModelT

@@ -209,6 +209,11 @@ class Net:
         bounds = [self.constant(each, np.int32) for each in (begin, end, (1,) * 4)]
         return self.add_node("STRIDED_SLICE", [x, *bounds], shape, **masks)
 
+    def resize(self, x: Tensor, size: int, kind: str, half_pixel: bool) -> Tensor:
+        sizes = self.constant([size, size], np.int32)
+        shape = (1, size, size, x.shape[3])
+        return self.add_node(kind, [x, sizes], shape, halfPixelCenters=half_pixel)
+
     def mean(self, x: Tensor, keep: bool = False) -> Tensor:
         shape = (1, 1, 1, x.shape[3]) if keep else (1, x.shape[3])
         axes = self.constant([1, 2], np.int32)

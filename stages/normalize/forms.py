@@ -1,21 +1,24 @@
-"""The legal forms of a model: as it is, rotated, with strides off odd maps."""
+"""The legal forms of a model: as it is, rotated, with strides moved off odd maps."""
 
 from typing import Any
 
 from stages.normalize.graph import Graph, read
 from stages.normalize.lower import lower, settle
-from stages.normalize.passes import LATER, LEGAL, ROTATION, SHAPE, Applied, Pass, apply
+from stages.normalize.passes import CHOICES, LEGAL, SHAPE, Applied, apply
 from stages.normalize.passes.rotation import NotSymmetric
-from stages.normalize.placing import Where, described, verdict
+from stages.normalize.placing import described, verdict
 from stages.normalize.plans import Plan
 
-VARIANTS: tuple[tuple[str, tuple[tuple[str, Pass], ...]], ...] = (
+VARIANTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("as it is", ()),
-    ("rotated", (ROTATION,)),
-    ("strides later", (LATER,)),
-    ("rotated, strides later", (ROTATION, LATER)),
+    ("3×3 kernels", ("kernels",)),
+    ("rotated", ("rotation", "kernels")),
+    ("strides later", ("kernels", "later")),
+    ("rotated, strides later", ("rotation", "kernels", "later")),
 )
-"""What plans are called, and the passes that they have beyond the others."""
+"""What plans are called, and which of the passes of CHOICES they have."""
+
+Place = tuple[object, ...]
 
 
 def forms(model: Any) -> list[Plan]:
@@ -29,10 +32,10 @@ def forms(model: Any) -> list[Plan]:
     graph = read(model)
     prepared = apply(graph, LEGAL)
     plans: list[Plan] = []
-    seen: list[list[tuple[Where, int, int]]] = []
-    for name, passes in VARIANTS:
+    seen: list[list[Place]] = []
+    for name, chosen in VARIANTS:
         try:
-            plan = _plan(name, graph.copy(), prepared, passes)
+            plan = _plan(name, graph.copy(), prepared, chosen)
         except NotSymmetric as error:
             plans[0].refusals.append(str(error))
             continue
@@ -45,22 +48,20 @@ def forms(model: Any) -> list[Plan]:
     return plans
 
 
-def places(graph: Graph) -> list[tuple[Where, int, int]]:
-    """Where each convolution will run, and its stride."""
+def places(graph: Graph) -> list[Place]:
+    """Where each convolution will run and why, its kernel and stride."""
     return [
-        (verdict(described(graph, node))[0], *node.stride)
+        (*verdict(described(graph, node)), node.kernel, node.stride)
         for node in graph.nodes
         if node.convolves
     ]
 
 
 def _plan(
-    name: str,
-    graph: Graph,
-    prepared: list[Applied],
-    passes: tuple[tuple[str, Pass], ...],
+    name: str, graph: Graph, prepared: list[Applied], chosen: tuple[str, ...]
 ) -> Plan:
-    applied = [*prepared, *apply(graph, [*passes, *SHAPE])]
+    passes = [each for each in SHAPE if each[0] not in CHOICES or each[0] in chosen]
+    applied = [*prepared, *apply(graph, passes)]
     settle(graph)
     lowered = graph.copy()
     lower(lowered)

@@ -36,17 +36,18 @@ LEGAL: tuple[tuple[str, Pass], ...] = (
 )
 """What every model goes through, in this order."""
 
-ROTATION: tuple[str, Pass] = ("rotation", rotation.turn)
-
-LATER: tuple[str, Pass] = ("later", later.postpone)
+CHOICES = ("rotation", "kernels", "later")
+"""Passes that a plan has or has not."""
 
 SHAPE: tuple[tuple[str, Pass], ...] = (
+    ("rotation", rotation.turn),
     ("transposed", transposed.expand),
     ("kernels", kernels.embed),
+    ("later", later.postpone),
     ("loads", loads.split),
     ("refusals", refusals.refuse),
 )
-"""What follows once it is decided whether a model is rotated."""
+"""What follows, those of CHOICES only in plans that have them."""
 
 
 @dataclass(frozen=True)
