@@ -1,7 +1,7 @@
 """What nncase makes of a graph, alone and normalized, against what TFLite computes."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,13 @@ from k210 import kmodel, simulator
 from k210.child import Child, ChildCrashed, ChildTimeout
 from k210.errors import ModelError
 from stages.nncase_child import Request, compile_model
+from stages.normalize.fidelity import decibels, reference, turned
 from stages.normalize.forms import forms
 from stages.normalize.graph import Graph, read
 from stages.normalize.plans import Figures, Plan, choose, figures
 from stages.normalize.proof import Proof, adversarial, prove
-from stages.normalize.runtime import Runtime
 
-Floats = NDArray[np.float32]
 COUNT = 3
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A kmodel's figures, and its outputs' distance from TFLite's in decibels."""
-
-    figures: Figures
-    snr: float
 
 
 Run = tuple[bytes, list[list[bytes]]]
@@ -72,43 +63,42 @@ class Judge:
             raise
         return run
 
-    def alone(self, model: bytes) -> Judged:
+    def alone(self, model: bytes) -> Figures:
         """The model as nncase compiles it without our help."""
         return self._judge(model, model, False)
 
-    def normalized(self, model: bytes, plan: Plan) -> Judged:
+    def normalized(self, model: bytes, plan: Plan) -> Figures:
         """A plan for the model."""
         return self._judge(model, plan.serialized, plan.rotation == 180)
 
-    def best(self, model: bytes) -> tuple[Plan, Judged, Proof]:
+    def best(self, model: bytes) -> tuple[Plan, Figures, Proof]:
         """The plan that wins, as the stage would choose, and its proof."""
         plans = forms(parsed(model))
         found = [self._measure(model, plan) for plan in plans]
-        plan = plans[choose([each.figures for each in found])]
+        plan = plans[choose(found)]
         chosen = found[plans.index(plan)]
         return plan, chosen, proof(model, plan)
 
-    def _measure(self, model: bytes, plan: Plan) -> Judged:
+    def _measure(self, model: bytes, plan: Plan) -> Figures:
         try:
             return self.normalized(model, plan)
         except ModelError as error:
-            return Judged(Figures(refused=str(error)), float("nan"))
+            return Figures(refused=str(error))
 
-    def _judge(self, original: bytes, model: bytes, turned: bool) -> Judged:
+    def _judge(self, original: bytes, model: bytes, turn: bool) -> Figures:
         graph = read(parsed(original))
         samples = pictures(graph)
-        fed = np.flip(samples, (2, 3)) if turned else samples
-        fed = np.ascontiguousarray(fed)
+        fed = np.ascontiguousarray(np.flip(samples, (2, 3)) if turn else samples)
         data, outputs = self._run(Request(model, fed, "no_clip", False, (0.0, 1.0)))
-        expected = reference(original, graph, samples)
-        found = [
-            [
-                _upright(raw, like, turned)
-                for raw, like in zip(values, likes, strict=True)
-            ]
-            for values, likes in zip(outputs, expected, strict=True)
-        ]
-        return Judged(figures(data), decibels(expected, found))
+        ends = graph.outputs
+        expected = reference(
+            original,
+            [each.origin for each in ends if each.origin is not None],
+            np.moveaxis(samples, 1, 3).astype(np.float32) / np.float32(255),
+        )
+        rotations = [turn and each.spatial for each in ends]
+        noise = decibels(turned(expected, rotations), outputs)
+        return replace(figures(data), snr_db=noise)
 
 
 def proof(model: bytes, plan: Plan) -> Proof:
@@ -129,38 +119,3 @@ def pictures(graph: Graph) -> NDArray[np.uint8]:
     _, height, width, channels = graph.inputs[0].shape
     rng = np.random.default_rng(1)
     return rng.integers(0, 256, (COUNT, channels, height, width), np.uint8)
-
-
-def reference(
-    model: bytes, graph: Graph, samples: NDArray[np.uint8]
-) -> list[list[Floats]]:
-    """What TFLite computes of the pictures."""
-    runtime = Runtime(model, "the model")
-    indices = [each.origin for each in graph.outputs if each.origin is not None]
-    found = []
-    for sample in np.moveaxis(samples, 1, 3).astype(np.float32) / np.float32(255):
-        runtime.run(sample[np.newaxis])
-        found.append([runtime.value(index) for index in indices])
-    return found
-
-
-def _upright(raw: bytes, like: Floats, turned: bool) -> Floats:
-    """A kmodel's output as TFLite lays it out."""
-    values = np.frombuffer(raw, "<f4")
-    if like.ndim != 4:
-        return values.reshape(like.shape)
-    _, height, width, channels = like.shape
-    spatial = np.moveaxis(values.reshape(1, channels, height, width), 1, 3)
-    return np.flip(spatial, (1, 2)) if turned else spatial
-
-
-def decibels(
-    expected: Sequence[Sequence[Floats]], found: Sequence[Sequence[Floats]]
-) -> float:
-    """The signal-to-noise ratio of all outputs."""
-    signal = noise = 0.0
-    for many, others in zip(expected, found, strict=True):
-        for one, other in zip(many, others, strict=True):
-            signal += float(np.square(one, dtype=np.float64).sum())
-            noise += float(np.square(one.astype(np.float64) - other).sum())
-    return 10 * float(np.log10(signal / max(noise, 1e-30)))
