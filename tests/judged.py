@@ -79,6 +79,16 @@ class Judge:
         chosen = found[plans.index(plan)]
         return plan, chosen, proof(model, plan)
 
+    def compiled(self, model: bytes) -> bytes:
+        """The kmodel that nncase makes of a model without our help."""
+        samples = pictures(read(parsed(model)))
+        return self._run(Request(model, samples, "no_clip", False, (0.0, 1.0)))[0]
+
+    def compiled_best(self, model: bytes) -> bytes:
+        """The kmodel of the plan that wins."""
+        plan, _, _ = self.best(model)
+        return self.compiled(plan.serialized)
+
     def _measure(self, model: bytes, plan: Plan) -> Figures:
         try:
             return self.normalized(model, plan)

@@ -57,6 +57,10 @@ def friendliest(least: int, stride: int, kernel: int, before: int, after: int) -
     The KPU's own, where the padding before is the KPU's; else the one that was there,
     or as near as can be; nothing is cropped that need not be.
     """
+    possible = range(least, least + stride)
     natural = kernel // 2
-    wanted = natural if before == natural else max(after, 0)
-    return max(least, min(least + stride - 1, wanted))
+    if before == natural and natural in possible:
+        return natural
+    if after in possible and after >= 0:
+        return after
+    return max(least, min(possible[-1], 0))
