@@ -30,6 +30,7 @@ class Net:
         self.rng = np.random.default_rng(seed)
         self.input = Tensor("input", (1, *shape))
         self.nodes: list[Node] = []
+        self._constants = 0
 
     def graph(self, *outputs: Tensor) -> Graph:
         return Graph(self.nodes, [self.input], list(outputs))
@@ -52,7 +53,8 @@ class Net:
         return output
 
     def constant(self, value: Any, dtype: Any = np.float32) -> Tensor:
-        name = f"constant_{len(self.nodes)}_{self.rng.integers(1 << 30)}"
+        self._constants += 1
+        name = f"constant_{self._constants}"
         return constant_tensor(name, np.asarray(value, dtype))
 
     def weights(self, *shape: int, inputs: int) -> Tensor:
