@@ -6,26 +6,31 @@ with the original, map by map (``stages.normalize.proof``). Where it is the rota
 form, ``layers.json`` says so, and quantize and compile pass it on to the manifest.
 """
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from k210.manifest import Input
 from stages import dataset, tflite
 from stages.artifacts import read_json, write_json
+from stages.normalize.fidelity import reference
 from stages.normalize.forms import forms
 from stages.normalize.listing import layers, terminal
 from stages.normalize.placing import KINDS
-from stages.normalize.plans import Compiler, choose, table
-from stages.normalize.proof import adversarial, prove
+from stages.normalize.plans import Compiler, Figures, Plan, choose, table
+from stages.normalize.proof import Proof, adversarial, prove
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics
 
 PICTURES = 4
 """Training pictures that plans are compiled with and the proof is made on."""
+
+TRIED = 2
+"""Of them, those that plans are simulated with."""
 
 PLAN_TIMEOUT_S = 600.0
 
@@ -40,65 +45,74 @@ def run(job: "Job") -> "Metrics":
     with tflite.rewriting(source):
         plans = forms(tflite.read(source))
     spec = dataset.input_of(job.settings.data)
-    compiler = _compiler(job, spec)
+    compiler = _compiler(job, spec, source, plans[0])
     found = []
     with job.console.progress("comparing plans", len(plans)) as advance:
         for count, plan in enumerate(plans, 1):
             found.append(compiler.measure(plan))
             advance(count, plan.name)
     number = choose(found)
-    plan, figures = plans[number], found[number]
+    plan = plans[number]
     pictures = [each[np.newaxis] for each in spec.to_float(compiler.upright)]
     inputs = adversarial(plan.graph.inputs[0].shape, *spec.range)
     proof = prove(source.read_bytes(), plan.lowered, [*pictures, *inputs])
-    listed = layers(plan)
-    write_json(
-        job.output("normalize/layers.json"),
-        {
-            "plan": plan.name,
-            "rotation": plan.rotation,
-            "outputs": [
-                {"name": tensor.name, "rotation": 180 if tensor.turned else 0}
-                for tensor in plan.graph.outputs
-            ],
-            "layers": listed,
-            "changes": [asdict(each) for each in plan.applied],
-            "plans": table(plans, found),
-            "proof": asdict(proof),
-        },
-    )
+    document = _document(plan, table(plans, found), proof)
     job.output("normalize/model.tflite").write_bytes(plan.serialized)
-    for line in terminal(listed, table(plans, found), plan.name):
+    write_json(job.output("normalize/layers.json"), document)
+    for line in terminal(document["layers"], document["plans"], plan.name):
         job.console.say(line)
-    count_of = {kind: sum(each["where"] == kind for each in listed) for kind in KINDS}
-    return {
-        "plan": plan.name,
-        "rotation": plan.rotation,
-        "convolutions": len(listed),
-        "kpu_convolutions": count_of["kpu"] + count_of["kpu+copy"],
-        "cpu_paddings": count_of["kpu+cpu"],
-        "cpu_convolutions": count_of["cpu"],
-        "regions": figures.regions,
-        "modelled_ms": figures.ms,
-        "difference": proof.difference,
-        "maps_compared": proof.maps,
-    }
+    return dict(_metrics(document, found[number], proof))
 
 
-def _compiler(job: "Job", spec: Input) -> Compiler:
-    upright = _pictures(job, spec)
+def _compiler(job: "Job", spec: Input, source: Path, plan: Plan) -> Compiler:
+    """What compiles plans, with the first pictures of the training split."""
+    data = job.settings.data
+    split = read_json(job.input("train/split.json"))
+    train = dataset.load_recorded(data, job.user_file(""), split).train
+    images = train.images[:PICTURES]
+    upright = spec.prepare_batch(images)
+    ends = plan.graph.outputs
+    outputs = [each.origin for each in ends if each.origin is not None]
+    samples = spec.to_float(upright[:TRIED])
     return Compiler(
         upright=upright,
-        turned=np.ascontiguousarray(np.flip(upright, (2, 3))),
+        turned=replace(spec, rotation=180).prepare_batch(images),
+        expected=reference(source.read_bytes(), outputs, samples),
         range=spec.range,
         timeout=PLAN_TIMEOUT_S,
         log=job.log,
     )
 
 
-def _pictures(job: "Job", spec: Input) -> NDArray[np.uint8]:
-    """The first pictures of the training split, uint8 N×C×H×W."""
-    data = job.settings.data
-    split = read_json(job.input("train/split.json"))
-    train = dataset.load_recorded(data, job.user_file(""), split).train
-    return spec.prepare_batch(train.images[:PICTURES])
+def _document(plan: Plan, plans: list[dict[str, Any]], proof: Proof) -> dict[str, Any]:
+    """What ``layers.json`` holds."""
+    return {
+        "plan": plan.name,
+        "rotation": plan.rotation,
+        "outputs": [
+            {"name": tensor.name, "rotation": 180 if tensor.turned else 0}
+            for tensor in plan.graph.outputs
+        ],
+        "layers": layers(plan),
+        "changes": [asdict(each) for each in plan.applied],
+        "refusals": plan.refusals,
+        "plans": plans,
+        "proof": asdict(proof),
+    }
+
+
+def _metrics(
+    document: dict[str, Any], figures: Figures, proof: Proof
+) -> Iterator[tuple[str, float | int | str | None]]:
+    where = [layer["where"] for layer in document["layers"]]
+    count = {kind: where.count(kind) for kind in KINDS}
+    yield "plan", document["plan"]
+    yield "rotation", document["rotation"]
+    yield "convolutions", len(where)
+    yield "kpu_convolutions", count["kpu"] + count["kpu+copy"]
+    yield "cpu_paddings", count["kpu+cpu"]
+    yield "cpu_convolutions", count["cpu"]
+    yield "regions", figures.regions
+    yield "modelled_ms", figures.ms
+    yield "difference", proof.difference
+    yield "maps_compared", proof.maps

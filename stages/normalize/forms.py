@@ -1,48 +1,68 @@
-"""The legal forms of a model: as it is, and rotated where that changes anything."""
+"""The legal forms of a model: as it is, rotated, with strides moved off odd maps."""
 
 from typing import Any
 
 from stages.normalize.graph import Graph, read
 from stages.normalize.lower import lower, settle
-from stages.normalize.passes import LEGAL, ROTATION, Applied, apply
+from stages.normalize.passes import CHOICES, LEGAL, SHAPE, Applied, apply
 from stages.normalize.passes.rotation import NotSymmetric
-from stages.normalize.placing import Where, described, verdict
+from stages.normalize.placing import described, verdict
 from stages.normalize.plans import Plan
+
+VARIANTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("as it is", ()),
+    ("3×3 kernels", ("kernels",)),
+    ("rotated", ("rotation", "kernels")),
+    ("strides later", ("kernels", "later")),
+    ("rotated, strides later", ("rotation", "kernels", "later")),
+)
+"""What plans are called, and which of the passes of CHOICES they have."""
+
+Place = tuple[object, ...]
 
 
 def forms(model: Any) -> list[Plan]:
     """Plans for a ``ModelT``, first the one that leaves most as it is.
 
+    A plan that is no different for the KPU from an earlier one is left out.
+
     Raises:
         ModelError: a layer can be made neither exact nor legal.
     """
     graph = read(model)
-    applied = apply(graph, LEGAL)
-    settle(graph)
-    plans = [_plan("as it is", graph, applied)]
-    before = places(graph)
-    if not any(where in ("kpu+cpu", "kpu+copy") for where in before):
-        return plans
-    turned = graph.copy()
-    try:
-        applied = [*applied, *apply(turned, [ROTATION])]
-    except NotSymmetric as error:
-        plans[0].refusals.append(str(error))
-        return plans
-    settle(turned)
-    if places(turned) != before:
-        plans.append(_plan("rotated", turned, applied))
+    prepared = apply(graph, LEGAL)
+    plans: list[Plan] = []
+    seen: list[list[Place]] = []
+    for name, chosen in VARIANTS:
+        try:
+            plan = _plan(name, graph.copy(), prepared, chosen)
+        except NotSymmetric as error:
+            plans[0].refusals.append(str(error))
+            continue
+        placed = places(plan.graph)
+        if placed not in seen:
+            plans.append(plan)
+            seen.append(placed)
+        if all(where == "kpu" for where, *_ in seen[0]):
+            break
     return plans
 
 
-def places(graph: Graph) -> list[Where]:
-    """Where each convolution will run."""
+def places(graph: Graph) -> list[Place]:
+    """Where each convolution will run and why, its kernel and stride."""
     return [
-        verdict(described(graph, node))[0] for node in graph.nodes if node.convolves
+        (*verdict(described(graph, node)), node.kernel, node.stride)
+        for node in graph.nodes
+        if node.convolves
     ]
 
 
-def _plan(name: str, graph: Graph, applied: list[Applied]) -> Plan:
+def _plan(
+    name: str, graph: Graph, prepared: list[Applied], chosen: tuple[str, ...]
+) -> Plan:
+    passes = [each for each in SHAPE if each[0] not in CHOICES or each[0] in chosen]
+    applied = [*prepared, *apply(graph, passes)]
+    settle(graph)
     lowered = graph.copy()
     lower(lowered)
     return Plan(name, graph, lowered, applied)

@@ -51,10 +51,16 @@ def least_after(
     return (output - 1) * stride + reach(kernel, dilation) - size - before
 
 
-def friendliest(least: int, stride: int, before: int) -> int:
+def friendliest(least: int, stride: int, kernel: int, before: int, after: int) -> int:
     """Of the paddings after a map that give the same output, the one to write.
 
-    The one that equals the padding before, which nncase knows best, or as near as can
-    be; nothing is cropped that need not be.
+    The KPU's own, where the padding before is the KPU's; else the one that was there,
+    or as near as can be; nothing is cropped that need not be.
     """
-    return max(least, min(least + stride - 1, max(before, 0)))
+    possible = range(least, least + stride)
+    natural = kernel // 2
+    if before == natural and natural in possible:
+        return natural
+    if after in possible and after >= 0:
+        return after
+    return max(least, min(possible[-1], 0))

@@ -8,7 +8,7 @@ it until the graph is written (``stages.normalize.lower``).
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -140,6 +140,20 @@ class Node:
         """Record what was done to it."""
         self.notes.append(Note(by, what))
 
+    def part(self, graph: "Graph", channels: slice) -> "Node":
+        """A convolution like this one that computes some of its channels."""
+        weights = self.weights[channels]
+        shape = (*self.output.shape[:3], len(weights))
+        output = graph.fresh(self.output, "part", shape)
+        inputs = list(self.inputs)
+        inputs[1] = constant_tensor(f"{output.name}/weights", weights)
+        if len(inputs) > 2 and inputs[2] is not None:
+            bias = constant(self, 2)[channels]
+            inputs[2] = constant_tensor(f"{output.name}/bias", bias)
+        made = replace(self, inputs=inputs, outputs=[output], notes=list(self.notes))
+        made.operator = copy.deepcopy(self.operator)
+        return made
+
 
 class Graph:
     """The only subgraph of a model; ``nodes`` are in an order of execution."""
@@ -244,7 +258,8 @@ def new_node(
     code.version = 1
     name = OPTIONS[kind]
     operator.builtinOptionsType = getattr(schema.BuiltinOptions, name)
-    operator.builtinOptions = getattr(schema, f"{name}T")()
+    if name != "NONE":
+        operator.builtinOptions = getattr(schema, f"{name}T")()
     for key, value in options.items():
         assert hasattr(operator.builtinOptions, key), key
         setattr(operator.builtinOptions, key, value)
@@ -253,17 +268,32 @@ def new_node(
 
 OPTIONS = {
     "ADD": "AddOptions",
+    "AVERAGE_POOL_2D": "Pool2DOptions",
     "CONCATENATION": "ConcatenationOptions",
     "CONV_2D": "Conv2DOptions",
+    "DEPTH_TO_SPACE": "DepthToSpaceOptions",
+    "DEQUANTIZE": "DequantizeOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+    "FULLY_CONNECTED": "FullyConnectedOptions",
+    "HARD_SWISH": "HardSwishOptions",
+    "LEAKY_RELU": "LeakyReluOptions",
+    "LOGISTIC": "NONE",
+    "MAX_POOL_2D": "Pool2DOptions",
+    "MEAN": "ReducerOptions",
     "MUL": "MulOptions",
     "PAD": "PadOptions",
     "RELU": "NONE",
+    "RELU6": "NONE",
+    "RELU_N1_TO_1": "NONE",
     "RESHAPE": "ReshapeOptions",
+    "RESIZE_BILINEAR": "ResizeBilinearOptions",
+    "SPLIT": "SplitOptions",
     "STRIDED_SLICE": "StridedSliceOptions",
+    "TANH": "NONE",
     "TRANSPOSE": "TransposeOptions",
+    "TRANSPOSE_CONV": "TransposeConvOptions",
 }
-"""What the schema calls the options of the operators that passes insert."""
+"""What the schema calls the options of the operators that can be made."""
 
 
 def read(model: Any) -> Graph:

@@ -76,6 +76,8 @@ def _plan_line(plan: Mapping[str, Any], chosen: bool) -> str:
         f"{mark} {plan['name']}: {plan['ms']:.2f} ms modelled, {plan['regions']} "
         f"regions, {plan['cpu_pads']} CPU pads, {plan['total'] / 1024:.0f} KiB"
     )
+    if plan["snr_db"] is not None:
+        text += f", {plan['snr_db']:.1f} dB"
     return f"{text}; {plan['refused']}" if plan["refused"] else text
 
 

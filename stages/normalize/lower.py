@@ -39,12 +39,16 @@ def settle(graph: Graph) -> None:
 def settled(node: Node) -> Pixels:
     """A convolution's padding with what its stride leaves open decided."""
     assert node.pixels is not None
-    top, _, left, _ = node.pixels.sides()
-    before = (top, left)
-    after = [
-        friendliest(least, stride, first)
-        for least, stride, first in zip(needed(node), node.stride, before, strict=True)
-    ]
+    top, bottom, left, right = node.pixels.sides()
+    axes = zip(
+        needed(node),
+        node.stride,
+        node.kernel,
+        (top, left),
+        (bottom, right),
+        strict=True,
+    )
+    after = [friendliest(*axis) for axis in axes]
     return Pixels(top, after[0], left, after[1])
 
 

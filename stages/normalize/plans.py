@@ -1,13 +1,14 @@
 """Compile the few legal forms of a model and keep the one that runs fastest.
 
 What a pad or a rotation costs depends on what nncase makes of its neighbours, so it is
-measured: each plan is compiled in a child process on a few pictures, its time is
-modelled by ``k210.cost``, and the least time, then the least memory wins, as long as it
-has no more regions and CPU pads than the model as it is.
+measured: each plan is compiled in a child process on a few pictures and simulated, its
+time is modelled by ``k210.cost``, and the least time, then the least memory wins, as
+long as it has no more regions and CPU pads than the model as it is, and its outputs are
+about as good as those of the best.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,18 @@ from numpy.typing import NDArray
 from k210 import cost, kmodel, limits
 from k210.child import Child
 from k210.errors import ModelError
+from k210.simulator import Simulator
 from stages.nncase_child import Request, Result, prepare
+from stages.normalize.fidelity import Outputs, decibels, turned
 from stages.normalize.graph import Graph
 from stages.normalize.passes import Applied
 from stages.normalize.runtime import serialize
+
+CLEAN_DB = 40.0
+"""A signal-to-noise ratio that is as good as any better one."""
+
+MARGIN_DB = 3.0
+"""How much worse than that, or than the best plan, the chosen one may be."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,8 @@ class Plan:
 class Figures:
     """What a plan costs; all but ``refused`` are None where it does not compile.
 
-    ``ms`` is modelled; memory is in bytes.
+    ``ms`` is modelled; memory is in bytes; ``snr_db`` is that of the outputs in
+    nncase's simulator, before the compile stage repairs what can be.
     """
 
     refused: str | None = None
@@ -59,18 +69,21 @@ class Figures:
     cpu_pads: int | None = None
     total: int | None = None
     kpu_ram: int | None = None
+    snr_db: float | None = None
 
 
 @dataclass(frozen=True)
 class Compiler:
-    """How plans are compiled.
+    """How plans are compiled and tried.
 
     ``upright`` holds a few pictures, uint8 N×C×H×W, and ``turned`` the same rotated;
-    ``range`` is what their bytes stand for, ``timeout`` seconds for one plan.
+    ``expected`` is what TFLite makes of the first of them; ``range`` is what their
+    bytes stand for, ``timeout`` seconds for one plan.
     """
 
     upright: NDArray[np.uint8]
     turned: NDArray[np.uint8]
+    expected: Sequence[Outputs]
     range: tuple[float, float]
     timeout: float
     log: Path
@@ -81,7 +94,7 @@ class Compiler:
         Raises:
             ModelError: it refuses, crashes or takes too long.
         """
-        samples = self.turned if plan.rotation else self.upright
+        samples = self._samples(plan)
         request = Request(plan.serialized, samples, "no_clip", False, self.range)
         what = f"nncase compiling the model {plan.name}"
         with Child(prepare, (), self.log, what) as child:
@@ -89,11 +102,29 @@ class Compiler:
         return result.kmodel
 
     def measure(self, plan: Plan) -> Figures:
-        """Compile a plan and read off what it costs."""
+        """Compile a plan, read off what it costs and try it."""
         try:
-            return figures(self.kmodel(plan))
-        except (ModelError, kmodel.KmodelError) as error:
+            data = self.kmodel(plan)
+            found = figures(data)
+            if found.refused:
+                return found
+            return replace(found, snr_db=self._try(plan, kmodel.canonical(data)))
+        except ModelError as error:
             return Figures(refused=str(error))
+
+    def _samples(self, plan: Plan) -> NDArray[np.uint8]:
+        return self.turned if plan.rotation else self.upright
+
+    def _try(self, plan: Plan, data: bytes) -> float:
+        """The signal-to-noise ratio of a plan's kmodel in nncase's simulator."""
+        samples = self._samples(plan)[: len(self.expected)]
+        simulator = Simulator(data, self.log, self.timeout)
+        try:
+            outputs = simulator.infer([sample.tobytes() for sample in samples])
+        finally:
+            simulator.close()
+        rotations = [tensor.turned for tensor in plan.graph.outputs]
+        return round(decibels(turned(self.expected, rotations), outputs), 2)
 
 
 def figures(data: bytes) -> Figures:
@@ -126,12 +157,20 @@ def choose(found: Sequence[Figures]) -> int:
     The first where none can be compiled: the compile stage says why.
     """
     base = found[0]
+    best = max((each.snr_db for each in found if each.snr_db is not None), default=0)
     candidates = [
         position
         for position, each in enumerate(found)
-        if each.refused is None and _no_worse(each, base)
+        if each.snr_db is not None
+        and each.snr_db >= min(best, CLEAN_DB) - MARGIN_DB
+        and (_no_worse(each, base) or _wrong(base, best))
     ]
     return min(candidates, key=lambda position: _rank(found[position]), default=0)
+
+
+def _wrong(base: Figures, best: float) -> bool:
+    """Whether the model as it is comes out much worse than it might."""
+    return base.snr_db is not None and base.snr_db < min(best, CLEAN_DB) - MARGIN_DB
 
 
 def _no_worse(plan: Figures, base: Figures) -> bool:

@@ -1,5 +1,4 @@
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 from conftest import IMPORTED, Checkout
 from convolutions import CASES, Case
 from jobs import job_of
+from nets import Net
 
 from k210 import kmodel
 from k210.child import Child
@@ -159,12 +159,16 @@ def test_the_kpu_has_1024_channels(channels: int, expected: str) -> None:
 # the stage
 
 
-def test_grouped_convolutions_are_refused(checkout: Checkout, models: Path) -> None:
+def test_what_is_neither_exact_nor_legal_is_refused(
+    checkout: Checkout, models: Path
+) -> None:
     checkout.write("pipeline.yaml", IMPORTED)
     job = job_of(checkout, "normalize")
+    net = Net((32, 32, 1))
+    model = net.bytes(net.convolve(net.input, 8, stride=4, dilation=3))
     job.input("export/model.tflite").parent.mkdir()
-    shutil.copyfile(models / "grouped.tflite", job.input("export/model.tflite"))
-    with pytest.raises(ModelError, match=r"is a grouped convolution \(2 groups\)"):
+    job.input("export/model.tflite").write_bytes(model)
+    with pytest.raises(ModelError, match=r"dilated by 3×3 with stride 4×4"):
         normalize.run(job)
 
 

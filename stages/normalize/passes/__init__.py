@@ -8,18 +8,46 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from stages.normalize.graph import Graph, Node
-from stages.normalize.passes import constants, explicit, rotation
+from stages.normalize.passes import (
+    constants,
+    explicit,
+    gates,
+    groups,
+    kernels,
+    later,
+    loads,
+    pooling,
+    refusals,
+    rotation,
+    slices,
+    transposed,
+)
 
 Change = tuple[Node, str]
 Pass = Callable[[Graph], Iterable[Change]]
 
 LEGAL: tuple[tuple[str, Pass], ...] = (
     ("constants", constants.fold),
+    ("slices", slices.bound),
     ("geometry", explicit.explicit),
+    ("gates", gates.fold),
+    ("groups", groups.ungroup),
+    ("pooling", pooling.reorder),
 )
 """What every model goes through, in this order."""
 
-ROTATION: tuple[str, Pass] = ("rotation", rotation.turn)
+CHOICES = ("rotation", "kernels", "later")
+"""Passes that a plan has or has not."""
+
+SHAPE: tuple[tuple[str, Pass], ...] = (
+    ("rotation", rotation.turn),
+    ("transposed", transposed.expand),
+    ("kernels", kernels.embed),
+    ("later", later.postpone),
+    ("loads", loads.split),
+    ("refusals", refusals.refuse),
+)
+"""What follows, those of CHOICES only in plans that have them."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,11 @@ def explicit(graph: Graph) -> Changes:
             or its weights are computed.
     """
     changes: Changes = []
-    for node in filter(lambda each: each.convolves, graph.nodes):
+    for node in graph.nodes:
+        if node.kind == "TRANSPOSE_CONV":
+            node.pixels = _cropped(node)
+        if not node.convolves:
+            continue
         _require_one_meaning(node)
         same = node.options.padding == tflite.schema().Padding.SAME
         node.padding = "SAME" if same else "VALID"
@@ -53,6 +57,27 @@ def _same(node: Node) -> Pixels:
     )
     (top, bottom), (left, right) = (same_pixels(*axis) for axis in axes)
     return Pixels(top, bottom, left, right)
+
+
+def _cropped(node: Node) -> Pixels:
+    """What a transposed convolution's output lacks on each side.
+
+    TensorFlow's SAME is that of the convolution whose gradient it is.
+    """
+    same = node.options.padding == tflite.schema().Padding.SAME
+    _, *kernel, _ = constant(node, 1).shape
+    source = node.inputs[2]
+    assert source is not None
+    sides: list[int] = []
+    sizes = zip(
+        source.shape[1:3], node.output.shape[1:3], kernel, node.stride, strict=True
+    )
+    for size, output, taps, stride in sizes:
+        surplus = (size - 1) * stride + taps - output
+        first = max(surplus, 0) // 2 if same else 0
+        sides += (first, surplus - first)
+    node.padding = "SAME" if same else "VALID"
+    return Pixels(*sides)
 
 
 def _absorb(graph: Graph, node: Node) -> int:

@@ -62,6 +62,13 @@ def _convolution(graph: Graph, node: Node) -> str:
     return "rotated" if max(node.stride) > 1 else ""
 
 
+def _transposed(graph: Graph, node: Node) -> str:
+    assert node.pixels is not None
+    node.pixels = node.pixels.turned()
+    _replace(node, 1, np.flip(constant(node, 1), (1, 2)))
+    return "rotated with its kernel"
+
+
 def _replace(node: Node, position: int, value: Any) -> None:
     """Give a node a constant of its own; others may share the one it had."""
     tensor = node.inputs[position]
@@ -152,6 +159,7 @@ def _reshape(graph: Graph, node: Node) -> str:
         if reader.kind != "FULLY_CONNECTED" or reader.source is not node.output:
             raise NotSymmetric(node, f"{reader.name!r} reads the flattened map")
         _permute(reader, node.source)
+    node.output.origin = None  # the same numbers, but in another order
     return "flattens a rotated map; the weights behind it are permuted"
 
 
@@ -252,6 +260,7 @@ Rule = Callable[[Graph, Node], str]
 RULES: dict[str, Rule] = {
     "CONV_2D": _convolution,
     "DEPTHWISE_CONV_2D": _convolution,
+    "TRANSPOSE_CONV": _transposed,
     "MAX_POOL_2D": _pooling,
     "AVERAGE_POOL_2D": _pooling,
     "CONCATENATION": _concatenation,

@@ -1,0 +1,131 @@
+"""What nncase makes of a graph, alone and normalized, against what TFLite computes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from k210 import kmodel, simulator
+from k210.child import Child, ChildCrashed, ChildTimeout
+from k210.errors import ModelError
+from stages.nncase_child import Request, compile_model
+from stages.normalize.fidelity import decibels, reference, turned
+from stages.normalize.forms import forms
+from stages.normalize.graph import Graph, read
+from stages.normalize.plans import Figures, Plan, choose, figures
+from stages.normalize.proof import Proof, adversarial, prove
+
+COUNT = 3
+
+
+Run = tuple[bytes, list[list[bytes]]]
+"""A kmodel, and its outputs for each sample."""
+
+
+def prepare() -> Callable[[Request], Run]:
+    """In the child: compile, and simulate the samples."""
+
+    def answer(request: Request) -> Run:
+        data = compile_model(request).kmodel
+        try:
+            kmodel.parse(data)
+        except kmodel.KmodelError as error:
+            raise ModelError(str(error)) from None  # the other does not pickle
+        shape = (1, *request.samples.shape[1:])
+        run = simulator.prepare(data, [shape])
+        return data, run([each.tobytes() for each in request.samples])
+
+    return answer
+
+
+class Judge:
+    """Compiles and simulates; one child process serves until nncase ends it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / "nncase.log"
+        self._child: Child | None = None
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def _run(self, request: Request) -> Run:
+        if self._child is None:
+            self._child = Child(prepare, (), self._log, "nncase")
+        try:
+            run: Run = self._child.ask(request, 120)
+        except (ChildCrashed, ChildTimeout):
+            self.close()
+            raise
+        return run
+
+    def alone(self, model: bytes) -> Figures:
+        """The model as nncase compiles it without our help."""
+        return self._judge(model, model, False)
+
+    def normalized(self, model: bytes, plan: Plan) -> Figures:
+        """A plan for the model."""
+        return self._judge(model, plan.serialized, plan.rotation == 180)
+
+    def best(self, model: bytes) -> tuple[Plan, Figures, Proof]:
+        """The plan that wins, as the stage would choose, and its proof."""
+        plans = forms(parsed(model))
+        found = [self._measure(model, plan) for plan in plans]
+        plan = plans[choose(found)]
+        chosen = found[plans.index(plan)]
+        return plan, chosen, proof(model, plan)
+
+    def compiled(self, model: bytes) -> bytes:
+        """The kmodel that nncase makes of a model without our help."""
+        samples = pictures(read(parsed(model)))
+        return self._run(Request(model, samples, "no_clip", False, (0.0, 1.0)))[0]
+
+    def compiled_best(self, model: bytes) -> bytes:
+        """The kmodel of the plan that wins."""
+        plan, _, _ = self.best(model)
+        return self.compiled(plan.serialized)
+
+    def _measure(self, model: bytes, plan: Plan) -> Figures:
+        try:
+            return self.normalized(model, plan)
+        except ModelError as error:
+            return Figures(refused=str(error))
+
+    def _judge(self, original: bytes, model: bytes, turn: bool) -> Figures:
+        graph = read(parsed(original))
+        samples = pictures(graph)
+        fed = np.ascontiguousarray(np.flip(samples, (2, 3)) if turn else samples)
+        data, outputs = self._run(Request(model, fed, "no_clip", False, (0.0, 1.0)))
+        ends = graph.outputs
+        expected = reference(
+            original,
+            [each.origin for each in ends if each.origin is not None],
+            np.moveaxis(samples, 1, 3).astype(np.float32) / np.float32(255),
+        )
+        rotations = [turn and each.spatial for each in ends]
+        noise = decibels(turned(expected, rotations), outputs)
+        return replace(figures(data), snr_db=noise)
+
+
+def proof(model: bytes, plan: Plan) -> Proof:
+    """Compare a plan with the model on adversarial inputs."""
+    return prove(model, plan.lowered, adversarial(plan.graph.inputs[0].shape, 0, 1))
+
+
+def parsed(model: bytes) -> Any:
+    """The ``ModelT`` of a file's bytes."""
+    from stages import tflite
+
+    root = tflite.schema().ModelT
+    return root.InitFromPackedBuf(model, 0)
+
+
+def pictures(graph: Graph) -> NDArray[np.uint8]:
+    """A few random pictures, uint8 N×C×H×W."""
+    _, height, width, channels = graph.inputs[0].shape
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 256, (COUNT, channels, height, width), np.uint8)
