@@ -109,6 +109,20 @@ def unfit(x: Any) -> Any:
     return layers.classify(layers.convolve(layers.convolve(x, 24, 1), 24, 1))
 
 
+def wide(x: Any) -> Any:
+    """A MobileNetV1 0.75 as far as its second depthwise layer; the KPU's padding."""
+    import tensorflow as tf
+
+    layers, around = Layers(), ((0, 0), (1, 1), (1, 1), (0, 0))
+    x = layers.convolve(x, 24, stride=2, padding=around)
+    for filters, stride in ((48, 1), (96, 2)):
+        kernel = layers.weights(3, 3, x.shape[3], 1)
+        strides = (1, stride, stride, 1)
+        x = tf.nn.relu6(tf.nn.depthwise_conv2d(x, kernel, strides, around))
+        x = layers.convolve(x, filters, 1)
+    return layers.classify(x)
+
+
 def dense(x: Any) -> Any:
     import tensorflow as tf
 
@@ -202,6 +216,7 @@ MODELS: dict[Graph, Sequence[Shape]] = {
     too_big: [(1, 224, 224, 3)],
     too_wide: [(1, 8, 8, 1)],
     unfit: [(1, 256, 256, 1)],
+    wide: [(1, 240, 320, 3)],
     dense: [(1, 64)],
     infinite: [GREY],
     kernel_five: [GREY],

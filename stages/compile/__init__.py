@@ -2,8 +2,9 @@
 
 nncase 1.9 segfaults on garbage, reads past the end of short calibration data,
 ignores misspelt options, compiles without any KPU layer and accepts models that do
-not fit. So everything is validated before, nncase runs in a child with a time limit,
-and the kmodel is parsed, measured and run before it is believed.
+not fit; some of its activation tables are wrong. So everything is validated before,
+nncase runs in a child with a time limit, and the kmodel is repaired, parsed, measured
+and run before it is believed.
 """
 
 import hashlib

@@ -25,10 +25,10 @@ GATED = """\
 project: {name: gated}
 model:
   blocks:
-    - {conv: 16, stride: 2}
-    - {conv: 16, squeeze_excite: true}
-    - {conv: 32, stride: 2, squeeze_excite: true}
-    - {conv: 32, squeeze_excite: true}
+    - {kind: conv, filters: 16, stride: 2}
+    - {kind: conv, filters: 16, squeeze_excite: true}
+    - {kind: conv, filters: 32, stride: 2, squeeze_excite: true}
+    - {kind: conv, filters: 32, squeeze_excite: true}
 train: {epochs: 6}
 quantize: {samples: 16}
 check: {min_accuracy: null, max_drop: null}

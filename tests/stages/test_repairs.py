@@ -16,6 +16,7 @@ from k210.errors import ModelError
 from k210.manifest import Manifest
 from stages import compile as compile_stage
 from stages.compile.fit import require_sound
+from stages.graph import STAGES
 from stages.repairs import in_words
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter")
@@ -81,6 +82,14 @@ def test_what_is_repaired_is_said_in_one_line() -> None:
     assert in_words([canonical, slope]) == "1 wrapped slope in 1 activation table"
     told = "2 wrapped slopes and 1 value below the minimum in 2 activation tables"
     assert in_words([slope, slope, minimum]) == told
+
+
+def test_the_line_of_the_compile_stage_tells_repairs() -> None:
+    stage = next(stage for stage in STAGES if stage.name == "compile")
+    assert (
+        stage.describe({"repaired": "5 wrapped slopes"}) == "repaired 5 wrapped slopes"
+    )
+    assert stage.describe({"repaired": None}) == ""
 
 
 def test_below_the_calibrated_minimum_a_gate_keeps_its_value(
