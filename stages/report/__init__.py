@@ -63,6 +63,7 @@ def _content(job: "Job") -> dict[str, Any]:
     """What the templates draw, by the names that they use."""
     check = read_json(job.input("check/check.json"))
     manifest = read_json(job.input("compile/manifest.json"))
+    normalized = read_json(job.input("normalize/layers.json"))
     receipt = read_json(job.input("flash/receipt.json"))
     runs = [
         stage_run(name, read_json(job.input(f"{name}/summary.json")))
@@ -83,7 +84,8 @@ def _content(job: "Job") -> dict[str, Any]:
         "noises": ladder.noises(check),
         "confusion": confusion(check),
         "training": training(job.input("train/history.csv")) if trained else None,
-        "layers": layers(read_json(job.input("normalize/layers.json"))),
+        "normalized": normalized,
+        "layers": layers(normalized),
         "placement": placement(read_json(job.input("compile/placement.json"))),
         "limits": limits,
         "manifest": manifest,

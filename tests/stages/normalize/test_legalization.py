@@ -199,8 +199,8 @@ def test_a_stride_stays_where_padding_makes_pixels_from_beyond_the_map() -> None
     x = net.pad(net.convolve(net.input, 8), 1, 3, 1, 1)
     x = net.convolve(x, 4, 3, 2, "VALID")
     assert x.shape == (1, 18, 9, 4)
-    found = forms(parsed(net.bytes(net.convolve(x, 4))))
-    assert [plan.name for plan in found] == ["as it is"]
+    found = [plan.name for plan in forms(parsed(net.bytes(net.convolve(x, 4))))]
+    assert not any("later" in name for name in found)
 
 
 def test_dilation_with_a_stride_is_refused_by_name() -> None:
