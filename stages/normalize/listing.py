@@ -45,6 +45,7 @@ def terminal(document: Mapping[str, Any]) -> list[str]:
     lines += map(_line, document["layers"])
     chosen = document["plan"]
     lines += [_plan_line(plan, plan["name"] == chosen) for plan in document["plans"]]
+    lines += [f"  not rotated: {refusal}" for refusal in document["refusals"][:1]]
     lines += map(_advice_line, document["advice"])
     return lines
 
