@@ -22,6 +22,7 @@ from stages.normalize.listing import layers, terminal
 from stages.normalize.placing import KINDS
 from stages.normalize.plans import Compiler, Figures, Plan, choose, table
 from stages.normalize.proof import Proof, adversarial, prove
+from stages.normalize.sizes import advice
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics
@@ -42,8 +43,9 @@ def run(job: "Job") -> "Metrics":
         ModelError: a layer can be made neither exact nor legal, or the proof fails.
     """
     source = job.input("export/model.tflite")
+    model = tflite.read(source)
     with tflite.rewriting(source):
-        plans = forms(tflite.read(source))
+        plans = forms(model)
     spec = dataset.input_of(job.settings.data)
     compiler = _compiler(job, spec, source, plans[0])
     found = []
@@ -57,9 +59,10 @@ def run(job: "Job") -> "Metrics":
     inputs = adversarial(plan.graph.inputs[0].shape, *spec.range)
     proof = prove(source.read_bytes(), plan.lowered, [*pictures, *inputs])
     document = _document(plan, table(plans, found), proof)
+    document["advice"] = advice(source.read_bytes(), model, plan, compiler)
     job.output("normalize/model.tflite").write_bytes(plan.serialized)
     write_json(job.output("normalize/layers.json"), document)
-    for line in terminal(document["layers"], document["plans"], plan.name):
+    for line in terminal(document):
         job.console.say(line)
     return dict(_metrics(document, found[number], proof))
 

@@ -29,7 +29,11 @@ def forms(model: Any) -> list[Plan]:
     Raises:
         ModelError: a layer can be made neither exact nor legal.
     """
-    graph = read(model)
+    return forms_of(read(model))
+
+
+def forms_of(graph: Graph) -> list[Plan]:
+    """``forms`` of a graph, which is prepared on the way."""
     prepared = apply(graph, LEGAL)
     plans: list[Plan] = []
     seen: list[list[Place]] = []

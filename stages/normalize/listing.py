@@ -38,15 +38,24 @@ def _layer(graph: Graph, node: Node) -> Layer:
     }
 
 
-def terminal(
-    listed: Sequence[Layer], plans: Sequence[Mapping[str, Any]], chosen: str
-) -> list[str]:
-    """The same as lines of text, and the table of plans."""
+def terminal(document: Mapping[str, Any]) -> list[str]:
+    """What ``layers.json`` holds as lines of text: layers, plans, advice."""
     head = f"{'convolution':<{LONGEST_NAME}}  {'map':<22}{'kernel':<10}{'TF pad':<9}"
     lines = [f"{head}{'given':<9}{'MMAC':>7}  {'runs on':<9} why"]
-    lines += map(_line, listed)
-    lines += [_plan_line(plan, plan["name"] == chosen) for plan in plans]
+    lines += map(_line, document["layers"])
+    chosen = document["plan"]
+    lines += [_plan_line(plan, plan["name"] == chosen) for plan in document["plans"]]
+    lines += [f"  not rotated: {refusal}" for refusal in document["refusals"][:1]]
+    lines += map(_advice_line, document["advice"])
     return lines
+
+
+def _advice_line(found: Mapping[str, Any]) -> str:
+    """What the model would cost at a size at which no map is odd."""
+    size = f"  no odd map with data.size {list(found['size'])}"
+    if found.get("regions") is None:
+        return f"{size}: {found['refused']}"
+    return f"{size}: {found['regions']} regions, {found['total'] / 1024:.0f} KiB"
 
 
 def _line(layer: Layer) -> str:

@@ -13,6 +13,19 @@ from stages.reasons import reason
 Floats = NDArray[np.float32]
 
 
+def _interpreter(model: bytes) -> Any:
+    """TFLite's plain kernels: delegates would hide the maps between layers."""
+    import tensorflow as tf
+
+    kernels = tf.lite.experimental.OpResolverType
+    return tf.lite.Interpreter(
+        model_content=model,
+        num_threads=1,
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+
+
 class Runtime:
     """A loaded TFLite model of which any tensor can be read after a run.
 
@@ -25,17 +38,9 @@ class Runtime:
     """
 
     def __init__(self, model: bytes, what: str) -> None:
-        import tensorflow as tf
-
         self._what = what
-        kernels = tf.lite.experimental.OpResolverType
         try:
-            self._interpreter: Any = tf.lite.Interpreter(
-                model_content=model,
-                num_threads=1,
-                experimental_preserve_all_tensors=True,
-                experimental_op_resolver_type=kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            )
+            self._interpreter = _interpreter(model)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"TFLite cannot run {what}: {reason(error)}") from None
@@ -56,6 +61,25 @@ class Runtime:
         """A copy of a tensor, by its index in the file."""
         values: NDArray[Any] = self._interpreter.get_tensor(index)
         return values
+
+
+def shapes_at(model: bytes, size: tuple[int, int]) -> list[tuple[int, ...]] | None:
+    """The shapes of a file's tensors for pictures of another height and width.
+
+    None if it does not take them.
+    """
+    interpreter = _interpreter(model)
+    details = interpreter.get_input_details()[0]
+    channels = int(details["shape"][3])
+    try:
+        interpreter.resize_tensor_input(details["index"], [1, *size, channels])
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError):
+        return None
+    found = {each["index"]: each["shape"] for each in interpreter.get_tensor_details()}
+    return [
+        tuple(int(n) for n in found.get(index, ())) for index in range(max(found) + 1)
+    ]
 
 
 def serialize(graph: Graph) -> bytes:

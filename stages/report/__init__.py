@@ -65,6 +65,7 @@ def _content(job: "Job") -> dict[str, Any]:
     check = read_json(job.input("check/check.json"))
     manifest = read_json(job.input("compile/manifest.json"))
     placed = read_json(job.input("compile/placement.json"))
+    normalized = read_json(job.input("normalize/layers.json"))
     receipt = read_json(job.input("flash/receipt.json"))
     runs = [
         stage_run(name, read_json(job.input(f"{name}/summary.json")))
@@ -85,7 +86,8 @@ def _content(job: "Job") -> dict[str, Any]:
         "noises": ladder.noises(check),
         "confusion": confusion(check),
         "training": training(job.input("train/history.csv")) if trained else None,
-        "layers": layers(read_json(job.input("normalize/layers.json"))),
+        "normalized": normalized,
+        "layers": layers(normalized),
         "placement": placement(placed),
         "repaired": in_words(placed["repairs"]),
         "limits": limits,

@@ -48,6 +48,17 @@ class Layer:
         return _place(self.record["where"])
 
     @property
+    def given(self) -> tuple[int, ...]:
+        """The padding in pixels that nncase is given, in the order of ``sides``."""
+        pixels = self.record["given"]
+        return tuple(pixels[side] for side in ("top", "bottom", "left", "right"))
+
+    @property
+    def shifted(self) -> bool:
+        """Whether that is another than TensorFlow's."""
+        return self.given != self.sides
+
+    @property
     def sides(self) -> tuple[int, ...]:
         """TensorFlow's padding in pixels: top, bottom, left, right."""
         pixels = self.record["pixels"]

@@ -125,5 +125,7 @@ def test_pictures_that_are_all_alike_are_refused(
     write_json(job.input("train/split.json"), record)
     write_json(job.input("normalize/layers.json"), {"rotation": 0})
     shutil.copyfile(models / "plain.tflite", job.input("normalize/model.tflite"))
+    normalized = {"rotation": 0, "outputs": [{"name": "scores", "rotation": 0}]}
+    write_json(job.input("normalize/layers.json"), normalized)
     with pytest.raises(UserError, match="all pixels of the calibration set are 0"):
         quantize.run(job)

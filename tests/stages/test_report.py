@@ -81,6 +81,7 @@ def check(classes: list[str] | None) -> dict[str, Any]:
 
 
 def layer(name: str, where: str, pixels: tuple[int, int, int, int]) -> dict[str, Any]:
+    sides = dict(zip(("top", "bottom", "left", "right"), pixels, strict=True))
     return {
         "name": name,
         "depthwise": False,
@@ -90,7 +91,11 @@ def layer(name: str, where: str, pixels: tuple[int, int, int, int]) -> dict[str,
         "stride": [2, 2],
         "dilation": [1, 1],
         "padding": "SAME",
-        "pixels": dict(zip(("top", "bottom", "left", "right"), pixels, strict=True)),
+        "pixels": sides,
+        "given": sides,
+        "changes": [],
+        "macs": 1234567,
+        "bytes": 2048,
         "where": where,
         "why": f"because of {where}",
     }
@@ -165,6 +170,31 @@ def summary(stage: str) -> dict[str, Any]:
     }
 
 
+def normalized(layers: list[dict[str, Any]]) -> dict[str, Any]:
+    plan = {
+        "name": "as it is",
+        "rotation": 0,
+        "refused": None,
+        "ms": 1.234,
+        "regions": 3,
+        "cpu_ops": 9,
+        "cpu_pads": 2,
+        "total": 102400,
+        "kpu_ram": 2048,
+        "snr_db": 31.25,
+    }
+    turned = {**plan, "name": "rotated", "rotation": 180, "regions": 1}
+    refused = dict.fromkeys(plan) | {"name": "strides later", "refused": "it crashed"}
+    return {
+        "plan": "rotated",
+        "rotation": 180,
+        "layers": layers,
+        "plans": [plan, turned, refused],
+        "refusals": ["'resize' (RESIZE_BILINEAR) cannot be rotated"],
+        "proof": {"inputs": 12, "maps": 31, "difference": 3.21e-7, "layer": "a"},
+    }
+
+
 def artifacts(classes: list[str] | None = None) -> Artifacts:
     """What the stages before the report leave of a small labelled project."""
     classes = ["cat", "dog"] if classes is None else classes or None
@@ -172,7 +202,7 @@ def artifacts(classes: list[str] | None = None) -> Artifacts:
     manifest = {"kmodel_sha256": SHA, "memory": memory, "tools": {"nncase": "1.9.0"}}
     layers = [layer(FUSED, "kpu+cpu", (0, 1, 0, 2)), layer("b", "kpu", (1, 1, 1, 1))]
     return {
-        "normalize/layers.json": {"layers": layers},
+        "normalize/layers.json": normalized(layers),
         "quantize/plan.json": plan(classes),
         "compile/manifest.json": manifest,
         "compile/placement.json": {"regions": 1, "repairs": [], "ops": operations()},
@@ -559,9 +589,30 @@ def test_convolutions_that_cost_the_cpu_are_marked(draw: Draw) -> None:
     assert page.count('<tr class="costly">') == 1
 
 
+def test_what_passes_did_to_a_convolution_is_told(draw: Draw) -> None:
+    content = artifacts()
+    first = content["normalize/layers.json"]["layers"][0]
+    first["given"] = {"top": 1, "bottom": 1, "left": 1, "right": 1}
+    first["changes"] = [{"by": "rotation", "what": "rotated with its kernel"}]
+    words = text(draw(content))
+    assert (
+        "because of kpu+cpugiven as 1 1 1 1rotation: rotated with its kernel1.232 KiB"
+        in words
+    )
+
+
+def test_plans_and_the_proof_are_shown(draw: Draw) -> None:
+    words = text(draw(artifacts()))
+    assert "as it is1.23 ms392100 KiB31.2 dB" in words
+    assert "rotated taken1.23 ms192100 KiB31.2 dB" in words
+    assert "strides laterit crashed" in words
+    assert "(RESIZE_BILINEAR) cannot be rotated." in words
+    assert "12 inputs, 31 feature maps: they differ by at most 3.2e-07" in words
+
+
 def test_a_model_without_convolutions_has_no_padding_table(draw: Draw) -> None:
     content = artifacts()
-    content["normalize/layers.json"] = {"layers": []}
+    content["normalize/layers.json"] = normalized([])
     assert "The model has no convolution." in text(draw(content))
 
 

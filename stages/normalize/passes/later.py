@@ -40,7 +40,10 @@ def _odd(node: Node) -> bool:
         return False
     if (node.pixels.top, node.pixels.left) != (natural, natural):
         return False
-    return any(size % 2 for size in node.source.shape[1:3])
+    sizes = node.source.shape[1:3]
+    if tuple(-(-size // 2) for size in sizes) != node.output.shape[1:3]:
+        return False  # padded so far that it has pixels from beyond the map
+    return any(size % 2 for size in sizes)
 
 
 def _followers(graph: Graph, node: Node) -> list[Node]:

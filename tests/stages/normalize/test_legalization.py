@@ -194,6 +194,15 @@ def test_strides_move_off_odd_maps_to_where_channels_are_few() -> None:
     assert found.graph.nodes[-1].output.shape == (1, 8, 11, 4)
 
 
+def test_a_stride_stays_where_padding_makes_pixels_from_beyond_the_map() -> None:
+    net = Net((33, 17, 3))
+    x = net.pad(net.convolve(net.input, 8), 1, 3, 1, 1)
+    x = net.convolve(x, 4, 3, 2, "VALID")
+    assert x.shape == (1, 18, 9, 4)
+    found = [plan.name for plan in forms(parsed(net.bytes(net.convolve(x, 4))))]
+    assert not any("later" in name for name in found)
+
+
 def test_dilation_with_a_stride_is_refused_by_name() -> None:
     net = Net((32, 32, 3))
     x = net.convolve(net.input, 8)

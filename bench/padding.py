@@ -1,0 +1,221 @@
+"""What the normalize stage gains: nncase alone against the plan that wins.
+
+    python bench/padding.py [--nets v1,v2,v3,tiny] [--alphas 0.25,0.5] [--sizes 96x96]
+
+Keras Applications' MobileNets with random weights, and MLPerf Tiny's networks in
+``$K210_DATA/mlperf-tiny`` if there. Regions, CPU operations and memory are read off the
+kmodels, time is modelled by ``k210.cost``, and the signal-to-noise ratio is that of the
+outputs in nncase's simulator, calibrated on noise. Batch normalization is drawn at
+random too: that of an untrained network does nothing.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from k210.errors import ModelError
+from stages import tflite
+from stages.normalize.fidelity import reference
+from stages.normalize.forms import forms
+from stages.normalize.graph import read
+from stages.normalize.plans import Compiler, Figures, Plan, choose
+from stages.normalize.proof import adversarial, prove
+
+DATA_VARIABLE = "K210_DATA"
+ALPHAS = "0.25,0.5,0.75,1.0"
+SIZES = "96x96,128x128,160x160,192x192,224x224,240x320"
+CLASSES, MANY_CLASSES = 10, 1000
+CALIBRATION, TRIED = 4, 2
+TIMEOUT_S = 900.0
+HEAD = f"{'network':<26}{'':<8}{'regions':>8}{'CPU ops':>8}{'pads':>6}{'ms':>9}"
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network before and after; ``difference`` is the proof's, of the scale."""
+
+    network: str
+    before: Figures
+    after: Figures | None
+    plan: str
+    difference: float | None
+    refused: str | None = None
+
+
+def compare(model: bytes, name: str, folder: Path) -> Row:
+    """Compile a network as it is exported and as the normalize stage would."""
+    path = folder / "model.tflite"
+    path.write_bytes(model)
+    graph = read(tflite.read(path))
+    compiler = _compiler(model, folder)
+    before = compiler.measure(Plan("nncase alone", graph, graph, []))
+    try:
+        plans = forms(tflite.read(path))
+        found = [compiler.measure(plan) for plan in plans]
+        number = choose(found)
+        inputs = adversarial(graph.inputs[0].shape, 0, 1)
+        proof = prove(model, plans[number].lowered, inputs)
+    except ModelError as error:
+        return Row(name, before, None, "", None, str(error))
+    chosen = plans[number].name
+    return Row(name, before, found[number], chosen, proof.difference)
+
+
+def _compiler(model: bytes, folder: Path) -> Compiler:
+    """Random pictures for a network, and what TFLite makes of them."""
+    root = tflite.schema().ModelT
+    graph = read(root.InitFromPackedBuf(model, 0))
+    _, height, width, channels = graph.inputs[0].shape
+    rng = np.random.default_rng(0)
+    size = (CALIBRATION, channels, height, width)
+    upright = rng.integers(0, 256, size, dtype=np.uint8)
+    floats = np.moveaxis(upright[:TRIED], 1, 3).astype(np.float32) / np.float32(255)
+    outputs = [each.origin for each in graph.outputs if each.origin is not None]
+    return Compiler(
+        upright=upright,
+        turned=np.ascontiguousarray(np.flip(upright, (2, 3))),
+        expected=reference(model, outputs, floats),
+        range=(0.0, 1.0),
+        timeout=TIMEOUT_S,
+        log=folder / "nncase.log",
+    )
+
+
+def keras_network(kind: str, alpha: float, size: Size, classes: int) -> bytes:
+    """One of Keras Applications' networks as TFLite, without trained weights."""
+    import keras
+
+    from stages.conversion import to_tflite
+
+    keras.utils.set_random_seed(0)
+    keras.backend.clear_session()
+    applications = keras.applications
+    make = {
+        "v1": applications.MobileNet,
+        "v2": applications.MobileNetV2,
+        "v3": applications.MobileNetV3Small,
+    }[kind]
+    more = {"include_preprocessing": False} if kind == "v3" else {}
+    shape = (*size, 3)
+    model = make(input_shape=shape, alpha=alpha, weights=None, classes=classes, **more)
+    _draw_batch_norms(model)
+    return to_tflite(lambda x: model(x, training=False), shape, Path(model.name))
+
+
+def _draw_batch_norms(model: Any) -> None:
+    import keras
+
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            count = layer.gamma.shape[0]
+            gamma, variance = rng.uniform(0.8, 1.2, count), rng.uniform(0.5, 1.5, count)
+            beta, mean = rng.normal(0, 0.2, (2, count))
+            layer.set_weights([gamma, beta, mean, variance])
+
+
+def mobilenets_v1(
+    alphas: list[float], sizes: list[Size]
+) -> Iterator[tuple[str, bytes]]:
+    """MobileNetV1 of every alpha at every size, the largest with 1000 classes too."""
+    for alpha in alphas:
+        for size in sizes:
+            name = f"MobileNetV1 {alpha} {_times(size)}"
+            yield name, keras_network("v1", alpha, size, CLASSES)
+            if (alpha, size) == (1.0, (224, 224)):
+                name += f"/{MANY_CLASSES}"
+                yield name, keras_network("v1", alpha, size, MANY_CLASSES)
+
+
+def tiny() -> Iterator[tuple[str, bytes]]:
+    """MLPerf Tiny's networks; nothing where there are none."""
+    from stages.imports import dequantize
+
+    folder = Path(os.environ.get(DATA_VARIABLE, "")) / "mlperf-tiny"
+    for path in sorted(folder.glob("*.tflite")):
+        model = tflite.read(path)
+        dequantize.make_explicit(model)
+        dequantize.fold(model)
+        with tempfile.TemporaryDirectory() as name:
+            target = Path(name) / path.name
+            tflite.write(model, target)
+            yield path.stem.split("_")[0], target.read_bytes()
+
+
+def networks(options: argparse.Namespace) -> Iterator[tuple[str, bytes]]:
+    """All that were asked for."""
+    wanted = options.nets.split(",")
+    alphas = [float(alpha) for alpha in options.alphas.split(",")]
+    if "v1" in wanted:
+        yield from mobilenets_v1(alphas, list(map(_size, options.sizes.split(","))))
+    if "v2" in wanted:
+        for side in (96, 224):
+            model = keras_network("v2", 0.35, (side, side), CLASSES)
+            yield f"MobileNetV2 0.35 {side}×{side}", model
+    if "v3" in wanted:
+        for side in (64, 96):
+            model = keras_network("v3", 0.75, (side, side), CLASSES)
+            yield f"MobileNetV3Small 0.75 {side}", model
+    if "tiny" in wanted:
+        yield from tiny()
+
+
+def _size(text: str) -> Size:
+    height, width = (int(part) for part in text.split("x"))
+    return height, width
+
+
+def _times(size: Size) -> str:
+    return "×".join(map(str, size))
+
+
+def lines(row: Row) -> Iterator[str]:
+    """A row as text: before, and after."""
+    yield _line(row.network, "alone", row.before)
+    if row.after is None:
+        yield f"{'':<26}refused: {row.refused}"
+    else:
+        yield f"{_line('', 'pipeline', row.after)}  {row.plan}, {row.difference:.0e}"
+
+
+def _line(name: str, what: str, found: Figures) -> str:
+    if found.ms is None or found.total is None:
+        return f"{name:<26}{what:<9} {found.refused}"
+    snr = "" if found.snr_db is None else f"{found.snr_db:.1f} dB"
+    return (
+        f"{name:<26}{what:<9}{found.regions:>7}{found.cpu_ops:>8}{found.cpu_pads:>6}"
+        f"{found.ms:>9.2f}{found.total / 1e6:>8.2f} MB{snr:>10}"
+        + ("  does not fit" if found.refused else "")
+    )
+
+
+def main() -> int:
+    """Print the table."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nets", default="v1,v2,v3,tiny")
+    parser.add_argument("--alphas", default=ALPHAS)
+    parser.add_argument("--sizes", default=SIZES)
+    options = parser.parse_args()
+    print(f"{HEAD}{'TOTAL':>11}{'SNR':>10}", flush=True)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, model in networks(options):
+            rows.append(compare(model, name, Path(folder)))
+            print("\n".join(lines(rows[-1])), flush=True)
+    print(f"RESULT {json.dumps([asdict(row) for row in rows])}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
