@@ -8,6 +8,7 @@ firmware it runs.
 
 import hashlib
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ out of its image."""
 MARK = b"K210FWv1"
 MARK_OFFSET = 8
 DIGEST_SIZE = 32
+PT_LOAD = 1
 
 COMMON = (
     "-std=c11",
@@ -111,9 +113,7 @@ def build(program: Sequence[Path], output: Path, toolchain: Toolchain = ZIG) -> 
         elf = Path(folder) / output.name
         _run([*toolchain.command, *toolchain.flags, *_arguments(program, elf)])
         image = elf.with_suffix(".bin")
-        objcopy = (sys.executable, "-m", "ziglang", "objcopy", "-O", "binary")
-        _run([*objcopy, str(elf), str(image)])
-        image.write_bytes(_stamped(image.read_bytes()))
+        image.write_bytes(_stamped(_loaded_bytes(elf.read_bytes())))
         for made in (elf, image):
             made.replace(output.parent / made.name)
     return output.with_suffix(".bin")
@@ -133,6 +133,22 @@ def _run(command: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise BoardError(f"the firmware does not build: {done.stderr.strip()}")
+
+
+def _loaded_bytes(elf: bytes) -> bytes:
+    """What an ELF file puts into memory, from its lowest address on."""
+    (headers,) = struct.unpack_from("<Q", elf, 0x20)
+    size, count = struct.unpack_from("<HH", elf, 0x36)
+    parts = {}
+    for at in range(headers, headers + size * count, size):
+        kind, _, offset, _, address, length = struct.unpack_from("<IIQQQQ", elf, at)
+        if kind == PT_LOAD and length:
+            parts[address] = elf[offset : offset + length]
+    start = min(parts)
+    image = bytearray(max(at + len(part) for at, part in parts.items()) - start)
+    for address, part in parts.items():
+        image[address - start : address - start + len(part)] = part
+    return bytes(image)
 
 
 def _stamped(image: bytes) -> bytes:

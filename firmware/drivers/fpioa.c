@@ -12,12 +12,10 @@ enum {
 
 static volatile uint32_t *const fpioa = (void *)K210_FPIOA_BASE;
 
-void fpioa_set_input(unsigned pin, enum fpioa_function function)
-{
+void fpioa_set_input(unsigned pin, enum fpioa_function function) {
     fpioa[pin] = (uint32_t)function | PULL_UP | INPUT_ENABLE | SCHMITT_TRIGGER;
 }
 
-void fpioa_set_output(unsigned pin, enum fpioa_function function)
-{
+void fpioa_set_output(unsigned pin, enum fpioa_function function) {
     fpioa[pin] = (uint32_t)function | FULL_DRIVE | OUTPUT_ENABLE;
 }

@@ -22,8 +22,7 @@
 #define K210_CPU_HZ 400000000u
 
 /** The same bytes past the cache, as a peripheral sees them. */
-static inline void *k210_uncached(const void *cached)
-{
+static inline void *k210_uncached(const void *cached) {
     return (void *)((uintptr_t)cached - K210_UNCACHED_OFFSET);
 }
 

@@ -49,14 +49,12 @@ enum {
 
 static volatile struct sysctl_registers *const sysctl = (void *)K210_SYSCTL_BASE;
 
-static void settle(void)
-{
+static void settle(void) {
     for (volatile unsigned i = 0; i < PLL_SETTLE_LOOPS; i++) {
     }
 }
 
-static void start_pll0(void)
-{
+static void start_pll0(void) {
     uint32_t setting = (PLL0_F - 1) << PLL_F_SHIFT | (PLL0_OD - 1) << PLL_OD_SHIFT |
                        (PLL0_F - 1) << PLL_BANDWIDTH_SHIFT;
 
@@ -73,8 +71,7 @@ static void start_pll0(void)
     sysctl->pll[0] = setting | PLL_POWER | PLL_OUTPUT;
 }
 
-void sysctl_init(void)
-{
+void sysctl_init(void) {
     sysctl->clk_en_central |= CENTRAL_ALL;
     start_pll0();
     /* ACLK = PLL0 / 2, APB0 = ACLK / 2, SPI3 = PLL0 / 2. */
@@ -82,16 +79,14 @@ void sysctl_init(void)
     sysctl->clk_sel[0] = ACLK_FROM_PLL0 | SPI3_FROM_PLL0 | APB0_HALF;
 }
 
-void sysctl_enable(enum sysctl_peripheral peripheral)
-{
+void sysctl_enable(enum sysctl_peripheral peripheral) {
     sysctl->clk_en_peripheral |= 1u << peripheral;
     sysctl->peripheral_reset |= 1u << peripheral;
     settle();
     sysctl->peripheral_reset &= ~(1u << peripheral);
 }
 
-void sysctl_route_dma(unsigned channel, enum sysctl_dma_request request)
-{
+void sysctl_route_dma(unsigned channel, enum sysctl_dma_request request) {
     unsigned shift = channel % DMA_SELECTS_PER_REGISTER * DMA_SELECT_BITS;
     volatile uint32_t *select = &sysctl->dma_select[channel / DMA_SELECTS_PER_REGISTER];
     uint32_t mask = (1u << DMA_SELECT_BITS) - 1;
@@ -99,18 +94,11 @@ void sysctl_route_dma(unsigned channel, enum sysctl_dma_request request)
     *select = (*select & ~(mask << shift)) | (uint32_t)request << shift;
 }
 
-uint32_t sysctl_uart_hz(void)
-{
-    return CRYSTAL_HZ * PLL0_F / PLL0_OD / 4;
-}
+uint32_t sysctl_uart_hz(void) { return CRYSTAL_HZ * PLL0_F / PLL0_OD / 4; }
 
-uint32_t sysctl_spi3_hz(void)
-{
-    return CRYSTAL_HZ * PLL0_F / PLL0_OD / 2;
-}
+uint32_t sysctl_spi3_hz(void) { return CRYSTAL_HZ * PLL0_F / PLL0_OD / 2; }
 
-void sysctl_reset_chip(void)
-{
+void sysctl_reset_chip(void) {
     sysctl->soft_reset = SOFT_RESET;
     for (;;) {
         __asm__ volatile("wfi");

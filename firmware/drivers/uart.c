@@ -40,9 +40,9 @@ enum {
 
 static volatile struct uart_registers *const uart = (void *)K210_UART3_BASE;
 
-static void set_divisor(uint32_t baud)
-{
-    /* In sixteenths of a step, rounded; the fraction register holds the last four bits. */
+static void set_divisor(uint32_t baud) {
+    /* In sixteenths of a step, rounded; the fraction register holds the last four bits.
+     */
     uint32_t divisor = (sysctl_uart_hz() + baud / 2) / baud;
 
     _Static_assert(OVERSAMPLING == FRACTION_STEPS, "the sixteenths cancel out");
@@ -53,8 +53,7 @@ static void set_divisor(uint32_t baud)
     uart->line_control = LCR_8N1;
 }
 
-void uart_init(uint32_t baud)
-{
+void uart_init(uint32_t baud) {
     sysctl_enable(SYSCTL_FPIOA);
     sysctl_enable(SYSCTL_UART3);
     set_divisor(baud);
@@ -64,15 +63,13 @@ void uart_init(uint32_t baud)
     fpioa_set_output(PIN_TX, FPIOA_UART3_TX);
 }
 
-void uart_set_baud(uint32_t baud)
-{
+void uart_set_baud(uint32_t baud) {
     while (!(uart->line_status & LSR_TX_EMPTY)) {
     }
     set_divisor(baud);
 }
 
-void uart_write(const uint8_t *data, size_t length)
-{
+void uart_write(const uint8_t *data, size_t length) {
     for (size_t i = 0; i < length; i++) {
         while (uart->line_status & LSR_TX_FULL) {
         }
@@ -80,8 +77,7 @@ void uart_write(const uint8_t *data, size_t length)
     }
 }
 
-size_t uart_read(uint8_t *data, size_t room)
-{
+size_t uart_read(uint8_t *data, size_t room) {
     size_t count = 0;
 
     while (count < room && uart->rx_level) {

@@ -4,8 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *memcpy(void *restrict to, const void *restrict from, size_t length)
-{
+void *memcpy(void *restrict to, const void *restrict from, size_t length) {
     uint8_t *out = to;
     const uint8_t *in = from;
 
@@ -20,8 +19,7 @@ void *memcpy(void *restrict to, const void *restrict from, size_t length)
     return to;
 }
 
-void *memmove(void *to, const void *from, size_t length)
-{
+void *memmove(void *to, const void *from, size_t length) {
     uint8_t *out = to;
     const uint8_t *in = from;
 
@@ -34,8 +32,7 @@ void *memmove(void *to, const void *from, size_t length)
     return to;
 }
 
-void *memset(void *to, int value, size_t length)
-{
+void *memset(void *to, int value, size_t length) {
     uint8_t *out = to;
 
     while (length && ((uintptr_t)out & 7)) {
@@ -52,8 +49,7 @@ void *memset(void *to, int value, size_t length)
     return to;
 }
 
-int memcmp(const void *left, const void *right, size_t length)
-{
+int memcmp(const void *left, const void *right, size_t length) {
     const uint8_t *a = left;
     const uint8_t *b = right;
 

@@ -26,8 +26,7 @@ struct block_counter {
     struct known_block cache[CACHE_SLOTS];
 };
 
-static const uint8_t *code_at(const struct block_counter *counter, uint64_t address)
-{
+static const uint8_t *code_at(const struct block_counter *counter, uint64_t address) {
     if (address - counter->memory_base < counter->memory_size) {
         return counter->memory + (address - counter->memory_base);
     }
@@ -38,8 +37,7 @@ static const uint8_t *code_at(const struct block_counter *counter, uint64_t addr
 }
 
 static uint64_t count(const struct block_counter *counter, uint64_t address,
-                      uint32_t size)
-{
+                      uint32_t size) {
     const uint8_t *code = code_at(counter, address);
     uint64_t instructions = 0;
 
@@ -50,8 +48,7 @@ static uint64_t count(const struct block_counter *counter, uint64_t address,
 }
 
 /** Called by the core before each basic block of `size` bytes at `address`. */
-void on_block(void *core, uint64_t address, uint32_t size, void *user)
-{
+void on_block(void *core, uint64_t address, uint32_t size, void *user) {
     struct block_counter *counter = user;
     struct known_block *known = &counter->cache[(address >> 1) % CACHE_SLOTS];
     uint64_t key = address << SIZE_BITS | size;

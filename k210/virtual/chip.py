@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 from k210.virtual.line import Line
 from k210.virtual.machine import Machine, Resettable
+from k210.virtual.nor import NorFlash
+from k210.virtual.nor_chip import NorChip
+from k210.virtual.spi import Spi
 from k210.virtual.storage import Fpioa, Storage
 from k210.virtual.sysctl import Sysctl
 from k210.virtual.uart import Uart
@@ -19,23 +22,28 @@ class Chip:
     """A machine with the K210's peripherals attached.
 
     Args:
+        flash: the flash memory on SPI3.
         on_reset: called when the program resets the chip.
     """
 
-    def __init__(self, on_reset: Callable[[], None]) -> None:
+    def __init__(self, flash: NorFlash, on_reset: Callable[[], None]) -> None:
         self.machine = machine = Machine()
         self.line = Line(machine.clock)
         self.sysctl = Sysctl(on_reset)
         self.fpioa = Fpioa()
         self.uarts = {number: self._uart(number) for number in UART_FUNCTIONS}
+        self.nor = NorChip(flash, machine.clock)
+        self.spi = Spi(machine.clock, lambda: self.sysctl.spi3_hz, self.nor)
         self.line.on_input = self._notice_input
         self._resettable: list[Resettable] = [
             self.sysctl,
             self.fpioa,
+            self.spi,
             *self.uarts.values(),
         ]
         machine.attach("SYSCTL", 0x5044_0000, 0x1000, self.sysctl)
         machine.attach("FPIOA", 0x502B_0000, 0x1000, self.fpioa)
+        machine.attach("SPI3", 0x5400_0000, 0x1000, self.spi)
         for number, uart in self.uarts.items():
             machine.attach(f"UART{number}", 0x5020_0000 + (number << 16), 0x1000, uart)
         for name, base in (("GPIOHS", 0x3800_1000), ("GPIO", 0x5020_0000)):

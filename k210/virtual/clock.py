@@ -54,6 +54,10 @@ class Clock:
         """Have an action done at a time, or soon after it."""
         heapq.heappush(self._events, (time, next(self._order), action))
 
+    def expect(self, time: int) -> None:
+        """Say that something under way ends at a time: a wait is not for outside."""
+        self.at(time, lambda: None)
+
     @property
     def next_event(self) -> int | None:
         """When the next action is due."""

@@ -267,6 +267,8 @@ class Core:
         self._fault = None
         try:
             self._uc.emu_start(self.pc, EVERYWHERE)
+        except Fault as fault:  # a register's
+            raise Fault(f"{fault} (pc {self.pc:#x})") from None
         except self._unicorn.UcError as error:
             raise self._fault or Fault(
                 f"the core cannot go on at pc {self.pc:#x}: {error}"

@@ -46,6 +46,7 @@ class Line:
             self._spacing = byte_ticks(self.host_baud)
             self._first_at = self._clock.now + self._spacing
         self._to_chip += data
+        self._clock.expect(self._first_at + (len(self._to_chip) - 1) * self._spacing)
         self.on_input()
 
     def take(self) -> bytes:

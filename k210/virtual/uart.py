@@ -2,7 +2,8 @@
 
 Facts: the SDK's uart.h, and what the flasher's stub relies on: with bit 7 of IER set,
 bit 5 of LSR says that the transmit FIFO is full. A program that reads LSR while the
-transmitter is busy is taken to wait for it: time skips to when there is room.
+transmitter is busy, or RFL over and over, is taken to wait: time skips to when there
+is room, or a byte.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ LCR_DIVISOR = 1 << 7
 LSR_READY, LSR_OVERRUN, LSR_TX_FULL, LSR_TX_EMPTY = 1 << 0, 1 << 1, 1 << 5, 1 << 6
 IIR_FIFOS, IIR_NONE, IIR_RECEIVED = 0xC0, 1, 4
 FCR_CLEAR_RECEIVER = 1 << 1
+POLLING_TICKS = 200
 
 
 class Uart:
@@ -53,6 +55,7 @@ class Uart:
         self._received = bytearray()
         self._overrun = False
         self._sent_at = 0
+        self._polled_at = -POLLING_TICKS
         self._watched: int | None = None
         self._interrupts.set(self._source, False)
 
@@ -70,8 +73,7 @@ class Uart:
         if offset == DATA:
             return self._divisor[0] if self._dividing() else self._take()
         if offset == RFL:
-            self._fill()
-            return len(self._received)
+            return self._receive_level()
         if offset == TFL:
             return self._transmit_level()
         if offset == FCR:
@@ -114,6 +116,17 @@ class Uart:
         self._received += data[:room]
         line.lost += len(data[room:])
         self._overrun |= len(data) > room
+
+    def _receive_level(self) -> int:
+        """Bytes in the FIFO; asked again and again, it waits for the next."""
+        self._fill()
+        now, line = self._clock.now, self._rx()
+        polling = now - self._polled_at < POLLING_TICKS
+        if not self._received and polling and line and line.next_arrival is not None:
+            self._clock.skip_to(line.next_arrival)
+            self._fill()
+        self._polled_at = self._clock.now
+        return len(self._received)
 
     def _take(self) -> int:
         self._fill()

@@ -4,8 +4,7 @@
 
 static const uint8_t greeting[] = "hello, 1/3 = 0.333\n";
 
-int main(void)
-{
+int main(void) {
     volatile double one = 1, three = 3;
     uint8_t byte;
 
