@@ -1,0 +1,113 @@
+"""C code of ours on this machine: built at first use, kept in the user's cache.
+
+The compiler is `ziglang`, a wheel, so that nothing needs to be installed. A library's
+name holds a digest of its source, of the compiler's version and of this machine's kind
+of processor, for which it is optimized; so a stale one is never loaded.
+"""
+
+import ctypes
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from k210.errors import UserError
+
+FLAGS = ("-shared", "-O3", "-std=c11", "-ffp-contract=off", "-Wall", "-Wextra")
+LIMIT_S = 300.0
+"""Time for a build: zig builds its own C library first, where it needs one."""
+
+
+class NativeError(UserError):
+    """The C code cannot be built or loaded here."""
+
+
+@cache
+def load(source: Path) -> ctypes.CDLL:
+    """The shared library of one C file, built if this machine does not have it yet.
+
+    Raises:
+        NativeError: there is no compiler, it fails, or the cache cannot be written.
+    """
+    try:
+        target = folder() / f"{source.stem}-{_digest(source)}{_suffix()}"
+        if not target.exists():
+            _build(source, target)
+        return ctypes.CDLL(str(target))
+    except (OSError, subprocess.TimeoutExpired, Timeout) as error:
+        raise NativeError(
+            f"{source.name} cannot be built for this machine ({error}); make "
+            f"{folder()} writable, or set XDG_CACHE_HOME to a folder that is"
+        ) from None
+
+
+def folder() -> Path:
+    """Where the libraries are kept."""
+    cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache_home) / "k210" / "native"
+
+
+def _digest(source: Path) -> str:
+    try:
+        compiler = version("ziglang")
+    except PackageNotFoundError:
+        raise NativeError(
+            f"{source.name} cannot be built: the ziglang package is missing; "
+            "run make setup"
+        ) from None
+    facts = (compiler, sys.platform, platform.machine(), _processor(), *_flags())
+    digest = hashlib.sha256("\0".join(facts).encode())
+    digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _processor() -> str:
+    """What tells this processor's abilities from those of others."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+def _flags() -> Sequence[str]:
+    # Our code needs no more of a C library than what the process has loaded already;
+    # without one, zig need not build its own.
+    return (*FLAGS, "-fPIC", "-nostdlib") if sys.platform == "linux" else FLAGS
+
+
+def _suffix() -> str:
+    return {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+
+
+def _build(source: Path, target: Path) -> None:
+    """Compile into a temporary file, then rename; one process at a time."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(target.with_suffix(".lock"), timeout=LIMIT_S)
+    with lock, tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        if target.exists():
+            return
+        made = Path(temporary) / target.name
+        command = [sys.executable, "-m", "ziglang", "cc", *_flags(), "-o", str(made)]
+        done = subprocess.run(
+            [*command, str(source)],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        if done.returncode:
+            words = done.stderr.strip().splitlines() or ["no message"]
+            raise NativeError(
+                f"the compiler of the ziglang package does not build {source.name}: "
+                f"{words[0]}; run make setup again"
+            )
+        made.replace(target)
