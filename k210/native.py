@@ -73,7 +73,14 @@ def _digest(sources: Sequence[Path], flags: Sequence[str]) -> str:
             f"{sources[0].name} cannot be built: the ziglang package is missing; "
             "run make setup"
         ) from None
-    facts = (compiler, sys.platform, platform.machine(), _processor(), *_flags(), *flags)
+    facts = (
+        compiler,
+        sys.platform,
+        platform.machine(),
+        _processor(),
+        *_flags(),
+        *flags,
+    )
     digest = hashlib.sha256("\0".join(facts).encode())
     for source in sources:
         digest.update(source.read_bytes())
@@ -119,7 +126,7 @@ def _build(sources: Sequence[Path], flags: Sequence[str], target: Path) -> None:
         if done.returncode:
             words = done.stderr.strip().splitlines() or ["no message"]
             raise NativeError(
-                f"the compiler of the ziglang package does not build {sources[0].name}: "
-                f"{words[0]}; run make setup again"
+                "the compiler of the ziglang package does not build "
+                f"{sources[0].name}: {words[0]}; run make setup again"
             )
         made.replace(target)

@@ -103,8 +103,8 @@ static bool read_shapes(struct km_reader *reader, struct km_tensor *tensors,
         }
         uint64_t count_ = km_product(tensor->shape, tensor->rank);
         uint32_t size = km_type_size(tensor->range.type);
-        if (count_ == 0 || count_ > UINT32_MAX ||
-            count_ * size != tensor->range.size || tensor->range.start % size != 0) {
+        if (count_ == 0 || count_ > UINT32_MAX || count_ * size != tensor->range.size ||
+            tensor->range.start % size != 0) {
             return false;
         }
     }
@@ -212,9 +212,9 @@ static bool read_section(struct km_reader *reader, const char name[NAME_BYTES],
     uint32_t body_size = km_u32(reader);
     uint32_t reserved = km_u32(reader);
     uint32_t end = reader->at;
-    if (reader->failed || memcmp(found, name, NAME_BYTES) != 0 ||
-        flags != 0 || reserved != 0 || body_size != size ||
-        !km_align(reader, alignment) || reader->at - end != gap) {
+    if (reader->failed || memcmp(found, name, NAME_BYTES) != 0 || flags != 0 ||
+        reserved != 0 || body_size != size || !km_align(reader, alignment) ||
+        reader->at - end != gap) {
         return false;
     }
     *offset = reader->at;
@@ -239,11 +239,10 @@ static enum kmodel_status read_module_body(struct km_state *state,
     }
     state->error_offset = reader->at;
     uint32_t alignment = KINDS[kind].alignment;
-    bool whole = read_section(reader, RDATA, alignment, module->rdata_size,
-                              &module->rdata) &&
-                 read_section(reader, TEXT, alignment, module->text_size,
-                              &module->text) &&
-                 km_align(reader, MODULE_ALIGNMENT) && km_left(reader) == 0;
+    bool whole =
+        read_section(reader, RDATA, alignment, module->rdata_size, &module->rdata) &&
+        read_section(reader, TEXT, alignment, module->text_size, &module->text) &&
+        km_align(reader, MODULE_ALIGNMENT) && km_left(reader) == 0;
     return whole ? KMODEL_OK : KMODEL_BAD_MODULE;
 }
 

@@ -167,8 +167,8 @@ void km_binary(const struct km_op *op) {
         const uint8_t *a = loop.at[0], *b = loop.at[1];
         uint8_t *out = loop.at[2];
         for (uint32_t i = 0; i < loop.row; i++) {
-            float value = binary(op->mode, *(const aliased_float *)a,
-                                 *(const aliased_float *)b);
+            float value =
+                binary(op->mode, *(const aliased_float *)a, *(const aliased_float *)b);
             *(aliased_float *)out = km_clamp(value, op->low, op->high);
             a += loop.step[0], b += loop.step[1], out += loop.step[2];
         }

@@ -107,7 +107,8 @@ static bool find_plain(const struct decoder *decoder, const struct km_range *ran
         memcpy(plain->strides, strides, sizeof plain->strides);
         return range->start <= pool && extent <= pool - range->start;
     }
-    bool allowed = range->location == KM_OUTPUT || (range->location == KM_INPUT && !write);
+    bool allowed =
+        range->location == KM_OUTPUT || (range->location == KM_INPUT && !write);
     const struct km_tensor *tensor = NULL;
     const struct km_argument *argument =
         allowed ? argument_at(decoder, range, &tensor) : NULL;
@@ -133,7 +134,8 @@ static bool find_map(struct km_state *state, uint32_t start, uint32_t batches,
 static bool find_transfer_map(struct km_state *state, const struct km_range *range,
                               const uint32_t *shape) {
     uint64_t bytes = km_map_bytes(shape[1], shape[2], shape[3]);
-    return range->location == KM_KPU && find_map(state, range->start, shape[0], bytes) &&
+    return range->location == KM_KPU &&
+           find_map(state, range->start, shape[0], bytes) &&
            range->size == bytes * shape[0];
 }
 
@@ -274,7 +276,8 @@ enum { WEIGHTS, BATCH_NORM, ACTIVATION, CONSTANTS };
 static bool check_constants(const struct decoder *decoder, const struct km_layer *layer,
                             const struct km_range constants[CONSTANTS]) {
     uint32_t batch_norm = layer->out_channels * BATCH_NORM_BYTES;
-    if (!is_constant(decoder, &constants[WEIGHTS], KMODEL_U8, layer->weights_bytes, 8) ||
+    if (!is_constant(decoder, &constants[WEIGHTS], KMODEL_U8, layer->weights_bytes,
+                     8) ||
         !is_constant(decoder, &constants[BATCH_NORM], KMODEL_U64, batch_norm, 8) ||
         !is_constant(decoder, &constants[ACTIVATION], KMODEL_U8, ACTIVATION_BYTES,
                      KMODEL_ALIGNMENT)) {

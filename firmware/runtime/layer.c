@@ -69,7 +69,8 @@ static void read_shape(const uint64_t words[KPU_LAYER_WORDS], uint32_t stride,
     layer->depthwise = bits(words[0], 3, 1) != 0;
     layer->kernel = bits(words[4], 0, 3) != 0 ? 3 : 1;
     layer->out_channels = bits(words[2], 32, 10) + 1;
-    layer->in_channels = layer->depthwise ? layer->out_channels : bits(words[2], 0, 10) + 1;
+    layer->in_channels =
+        layer->depthwise ? layer->out_channels : bits(words[2], 0, 10) + 1;
     layer->in_width = bits(words[3], 0, 10) + 1;
     layer->in_height = bits(words[3], 10, 9) + 1;
     layer->out_width = layer->in_width / stride;
@@ -104,9 +105,9 @@ enum kmodel_status km_read_layer(const uint64_t words[KPU_LAYER_WORDS],
         }
     }
     layer->weights_bytes = each * layer->out_channels;
-    layer->source_bytes = (uint32_t)km_map_bytes(layer->in_channels, layer->in_height,
-                                                 layer->in_width);
-    layer->target_bytes = (uint32_t)km_map_bytes(
-        layer->out_channels, layer->out_height, layer->out_width);
+    layer->source_bytes =
+        (uint32_t)km_map_bytes(layer->in_channels, layer->in_height, layer->in_width);
+    layer->target_bytes = (uint32_t)km_map_bytes(layer->out_channels, layer->out_height,
+                                                 layer->out_width);
     return KMODEL_OK;
 }

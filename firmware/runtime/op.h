@@ -62,10 +62,10 @@ struct km_op {
     uint32_t reduced;  /**< reduce: a bit per axis */
     bool align_corners, half_pixel;
     uint32_t groups;
-    struct km_window window[2];                  /**< height, width */
-    struct km_padding padding[KMODEL_MAX_RANK];  /**< pad */
-    const struct km_register *begins, *steps;    /**< slice */
-    const struct km_register *perm;              /**< transpose */
+    struct km_window window[2];                 /**< height, width */
+    struct km_padding padding[KMODEL_MAX_RANK]; /**< pad */
+    const struct km_register *begins, *steps;   /**< slice */
+    const struct km_register *perm;             /**< transpose */
     uint64_t work;
 };
 

@@ -102,7 +102,8 @@ static const struct km_paddings *read_paddings(struct km_vm *vm, uint32_t rank) 
 }
 
 /* The length of a padded axis; 0 if it is not one. */
-static uint32_t padded(uint32_t length, const struct km_padding *padding, uint8_t mode) {
+static uint32_t padded(uint32_t length, const struct km_padding *padding,
+                       uint8_t mode) {
     int64_t between = (int64_t)(length - 1) * padding->interior;
     int64_t out = (int64_t)length + padding->before + padding->after + between;
     int32_t most = padding->before > padding->after ? padding->before : padding->after;
@@ -170,8 +171,8 @@ static void decode_slice(struct km_vm *vm, struct km_op *op) {
     uint32_t shape[KMODEL_MAX_RANK];
     for (int32_t i = 0; vm->status == KMODEL_OK && i < rank; i++) {
         int32_t begin = begins->value[i], end = ends->value[i], step = steps->value[i];
-        bool inside = begin >= 0 && begin < end &&
-                      (uint32_t)end <= common.shape[i] && step > 0;
+        bool inside =
+            begin >= 0 && begin < end && (uint32_t)end <= common.shape[i] && step > 0;
         km_require(vm, inside, KMODEL_BAD_OPERANDS);
         shape[i] = inside ? (uint32_t)((end - begin - 1) / step) + 1 : 1;
     }
@@ -274,9 +275,8 @@ static void pop_windows(struct km_vm *vm, struct km_op *op, const uint32_t *in_s
     for (uint32_t axis = 2; axis-- > 0;) {
         struct km_padding padding = km_pop_padding(vm);
         uint32_t length = in_shape[HEIGHT + axis];
-        uint32_t count = length > INT32_MAX / 2
-                             ? 0
-                             : positions(length, &op->window[axis], &padding);
+        uint32_t count =
+            length > INT32_MAX / 2 ? 0 : positions(length, &op->window[axis], &padding);
         op->window[axis].before = padding.before;
         out_shape[HEIGHT + axis] = count;
         km_require(vm, count > 0, KMODEL_BAD_OPERANDS);
@@ -314,8 +314,12 @@ static void decode_reduce_window2d(struct km_vm *vm, struct km_op *op) {
     op->init = km_pop_float(vm);
     struct km_value in = km_pop_address(vm);
     set_in_out(vm, op, &common, in, out, shape, NCHW);
-    uint32_t factors[] = {shape[0], shape[1], shape[HEIGHT], shape[WIDTH],
-                          op->window[0].filter, op->window[1].filter};
+    uint32_t factors[] = {shape[0],
+                          shape[1],
+                          shape[HEIGHT],
+                          shape[WIDTH],
+                          op->window[0].filter,
+                          op->window[1].filter};
     op->work = km_product(factors, sizeof factors / sizeof factors[0]);
 }
 
@@ -349,9 +353,8 @@ static void decode_conv2d(struct km_vm *vm, struct km_op *op) {
     km_make_view(vm, &op->in[1], weights, type, kernel, NCHW, kernel_strides, KM_READ);
     km_make_view(vm, &op->in[2], bias, type, kernel, 1, bias_strides, KM_READ);
     km_make_view(vm, &op->out, out, type, out_shape, NCHW, out_strides, KM_WRITE);
-    uint32_t factors[] = {out_shape[0], out_shape[1],   out_shape[HEIGHT],
-                          out_shape[3], kernel[1],      kernel[HEIGHT],
-                          kernel[WIDTH]};
+    uint32_t factors[] = {out_shape[0], out_shape[1],   out_shape[HEIGHT], out_shape[3],
+                          kernel[1],    kernel[HEIGHT], kernel[WIDTH]};
     op->work = km_product(factors, sizeof factors / sizeof factors[0]);
 }
 

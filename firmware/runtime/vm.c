@@ -1,7 +1,7 @@
 /*
  * The stack machine of the stackvm module: constants and addresses are pushed, shapes
- * and paddings stored into registers, and tensor instructions consume them. nncase emits
- * straight-line code from six opcodes, so anything else is refused.
+ * and paddings stored into registers, and tensor instructions consume them. nncase
+ * emits straight-line code from six opcodes, so anything else is refused.
  */
 #include "vm.h"
 
@@ -119,7 +119,8 @@ struct memory {
 
 static struct memory block(const uint8_t *base, uint32_t size, uint32_t offset) {
     bool inside = offset <= size;
-    uint8_t *data = base == NULL || !inside ? NULL : (uint8_t *)(uintptr_t)base + offset;
+    uint8_t *data =
+        base == NULL || !inside ? NULL : (uint8_t *)(uintptr_t)base + offset;
     return (struct memory){data, inside ? size - offset : 0};
 }
 

@@ -44,10 +44,9 @@ static struct patch patch_at(const struct km_op *op, const uint8_t *channel,
                              const struct taps *y, const struct taps *x) {
     const struct km_view *in = &op->in[0];
     ptrdiff_t row = stride(in, HEIGHT), column = stride(in, WIDTH);
-    return (struct patch){channel + y->at * row + x->at * column,
-                          (ptrdiff_t)op->window[0].dilation * row,
-                          (ptrdiff_t)op->window[1].dilation * column, y->count,
-                          x->count};
+    return (struct patch){
+        channel + y->at * row + x->at * column, (ptrdiff_t)op->window[0].dilation * row,
+        (ptrdiff_t)op->window[1].dilation * column, y->count, x->count};
 }
 
 static float multiply_patch(float total, struct patch patch, const uint8_t *weights,
