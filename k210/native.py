@@ -1,70 +1,132 @@
-"""C helpers of the host, built once by ziglang and kept in the user's cache.
+"""C code of ours on this machine: built at first use, kept in the user's cache.
 
-A library's name holds the digest of its sources and of the compiler, so a changed
-source is built anew and two versions never meet.
+The compiler is `ziglang`, a wheel, so that nothing needs to be installed. A library's
+name holds a digest of its source, of the compiler's version and of this machine's kind
+of processor, for which it is optimized; so a stale one is never loaded.
 """
 
 import ctypes
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from k210.errors import BoardError
+from filelock import FileLock, Timeout
 
-FLAGS = ("-O3", "-std=c11", "-shared", "-Wall", "-Wextra", "-Werror")
+from k210.errors import UserError
+
+FLAGS = ("-shared", "-O3", "-std=c11", "-ffp-contract=off", "-Wall", "-Wextra")
+LIMIT_S = 300.0
+"""Time for a build: zig builds its own C library first, where it needs one."""
 
 
-def load(sources: Sequence[Path], flags: Sequence[str] = ()) -> ctypes.CDLL:
-    """The shared library made of these C files.
+class NativeError(UserError):
+    """The C code cannot be built or loaded here."""
+
+
+def load(sources: Path | Sequence[Path], flags: Sequence[str] = ()) -> ctypes.CDLL:
+    """The shared library of these C files, built if this machine does not have it yet.
 
     Args:
-        sources: files to compile; a header they include must be among them.
+        sources: a C file, or several; a header they include must be among them.
         flags: for the compiler, beside ``FLAGS``.
 
     Raises:
-        BoardError: there is no compiler, or it refuses a source.
+        NativeError: there is no compiler, it fails, or the cache cannot be written.
     """
-    path = cache_folder() / f"{sources[0].stem}-{_digest(sources, flags)[:16]}.so"
-    if not path.exists():
-        _build(sources, flags, path)
-    return ctypes.CDLL(str(path))
+    files = (sources,) if isinstance(sources, Path) else tuple(sources)
+    return _load(files, tuple(flags))
 
 
-def cache_folder() -> Path:
-    """Where built libraries are kept: below ``XDG_CACHE_HOME``."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "k210" / "native"
+@cache
+def _load(sources: tuple[Path, ...], flags: tuple[str, ...]) -> ctypes.CDLL:
+    name = sources[0].stem
+    try:
+        target = folder() / f"{name}-{_digest(sources, flags)}{_suffix()}"
+        if not target.exists():
+            _build(sources, flags, target)
+        return ctypes.CDLL(str(target))
+    except (OSError, subprocess.TimeoutExpired, Timeout) as error:
+        raise NativeError(
+            f"{name} cannot be built for this machine ({error}); make "
+            f"{folder()} writable, or set XDG_CACHE_HOME to a folder that is"
+        ) from None
+
+
+def folder() -> Path:
+    """Where the libraries are kept."""
+    cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache_home) / "k210" / "native"
 
 
 def _digest(sources: Sequence[Path], flags: Sequence[str]) -> str:
     try:
         compiler = version("ziglang")
     except PackageNotFoundError:
-        raise BoardError(
-            "ziglang is not installed, and the host's C kernels need it: run make setup"
+        raise NativeError(
+            f"{sources[0].name} cannot be built: the ziglang package is missing; "
+            "run make setup"
         ) from None
-    digest = hashlib.sha256(repr((compiler, sys.platform, FLAGS, flags)).encode())
+    facts = (
+        compiler,
+        sys.platform,
+        platform.machine(),
+        _processor(),
+        *_flags(),
+        *flags,
+    )
+    digest = hashlib.sha256("\0".join(facts).encode())
     for source in sources:
         digest.update(source.read_bytes())
-    return digest.hexdigest()
+    return digest.hexdigest()[:16]
 
 
-def _build(sources: Sequence[Path], flags: Sequence[str], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files = [str(source) for source in sources if source.suffix == ".c"]
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        command = [sys.executable, "-m", "ziglang", "cc", *FLAGS, *flags]
+def _processor() -> str:
+    """What tells this processor's abilities from those of others."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+def _flags() -> Sequence[str]:
+    # Our code needs no more of a C library than what the process has loaded already;
+    # without one, zig need not build its own.
+    return (*FLAGS, "-fPIC", "-nostdlib") if sys.platform == "linux" else FLAGS
+
+
+def _suffix() -> str:
+    return {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+
+
+def _build(sources: Sequence[Path], flags: Sequence[str], target: Path) -> None:
+    """Compile into a temporary file, then rename; one process at a time."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(target.with_suffix(".lock"), timeout=LIMIT_S)
+    with lock, tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        if target.exists():
+            return
+        made = Path(temporary) / target.name
+        files = [str(source) for source in sources if source.suffix == ".c"]
+        command = [sys.executable, "-m", "ziglang", "cc", *_flags(), *flags]
         done = subprocess.run(
-            [*command, "-o", str(made), *files], capture_output=True, text=True
+            [*command, "-o", str(made), *files],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
         )
         if done.returncode:
-            raise BoardError(
-                f"{sources[0]} does not compile: {done.stderr.strip() or done.stdout}"
+            words = done.stderr.strip().splitlines() or ["no message"]
+            raise NativeError(
+                "the compiler of the ziglang package does not build "
+                f"{sources[0].name}: {words[0]}; run make setup again"
             )
-        made.replace(path)
+        made.replace(target)
