@@ -88,11 +88,11 @@ void km_dequantize(const struct km_op *op) {
 static void quantize_row(const struct km_op *op, const uint8_t *in, ptrdiff_t in_step,
                          uint8_t *out, ptrdiff_t out_step, uint32_t count) {
     float scale = op->scale, bias = op->bias;
-    long low = op->out.type == KMODEL_I8 ? INT8_MIN : 0;
-    long high = op->out.type == KMODEL_I8 ? INT8_MAX : UINT8_MAX;
+    int32_t low = op->out.type == KMODEL_I8 ? INT8_MIN : 0;
+    int32_t high = op->out.type == KMODEL_I8 ? INT8_MAX : UINT8_MAX;
     for (; count > 0; count--, in += in_step, out += out_step) {
         float scaled = *(const aliased_float *)in * scale + bias;
-        long value = __builtin_lrintf(scaled); /* to nearest, halves to even */
+        int32_t value = km_to_nearest(scaled);
         value = value < low ? low : value;
         *out = (uint8_t)(value > high ? high : value);
     }

@@ -24,6 +24,24 @@ int32_t km_ceil(float x);
 /** Nearest integer, halves away from zero, for |x| < 2^31. */
 int32_t km_round(float x);
 
+/**
+ * Nearest integer, halves to even, saturated; NaN gives the largest. This is what
+ * RISC-V's fcvt.w.s does.
+ */
+static inline int32_t km_to_nearest(float x) {
+#if defined(__riscv)
+    int32_t nearest;
+    __asm__("fcvt.w.s %0, %1, rne" : "=r"(nearest) : "f"(x));
+    return nearest;
+#else
+    const float limit = 0x1p31f;
+    if (!(x < limit)) {
+        return INT32_MAX;
+    }
+    return x < -limit ? INT32_MIN : (int32_t)__builtin_lrintf(x);
+#endif
+}
+
 /** Clamps as nncase does: first to `high`, then to `low`. */
 static inline float km_clamp(float x, float low, float high) {
     x = high < x ? high : x;
