@@ -41,7 +41,12 @@ class Graph:
 
     name: str
     shape: Shape
-    build: Function
+    build: Any
+
+    def function(self) -> Function:
+        """What is to be traced."""
+        function: Function = self.build
+        return function
 
 
 class Net(Layers):
@@ -252,8 +257,19 @@ def autoencoder(x: Any) -> Any:
     return net.dense(x, 640)
 
 
-def architecture(name: str, padding: str, x: Any) -> Any:
-    """One of the networks that can be trained, with random batch norms."""
+@dataclass(frozen=True)
+class Trainable(Graph):
+    """One of the networks that can be trained; `padding` as in the YAML."""
+
+    padding: str
+
+    def function(self) -> Function:
+        model = random_model(self.build, self.padding, self.shape)
+        return partial(model, training=False)
+
+
+def random_model(name: str, padding: str, shape: Shape) -> Any:
+    """An architecture with random weights and batch norms."""
     import keras
     import numpy as np
 
@@ -263,13 +279,13 @@ def architecture(name: str, padding: str, x: Any) -> Any:
     keras.utils.set_random_seed(0)
     alpha = 0.35 if name == "mobilenet_v2" else 0.25
     settings = {"architecture": name, "alpha": alpha, "padding": padding}
-    model = build(Model.model_validate(settings), x.shape[1:], 10)
+    model = build(Model.model_validate(settings), shape, 10)
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             shapes = [weights.shape for weights in layer.get_weights()]
             layer.set_weights([rng.uniform(0.3, 1.2, shape) for shape in shapes])
-    return model(x, training=False)
+    return model
 
 
 def _trainable() -> list[Graph]:
@@ -277,11 +293,7 @@ def _trainable() -> list[Graph]:
 
     sizes = {"mobilenet_v1": (64, 64, 3), "ds_cnn": (49, 10, 1)}
     return [
-        Graph(
-            f"{name}-{padding}",
-            sizes.get(name, (48, 48, 3)),
-            partial(architecture, name, padding),
-        )
+        Trainable(f"{name}-{padding}", sizes.get(name, (48, 48, 3)), name, padding)
         for name in ARCHITECTURES
         for padding in ("kpu", "same")
     ]

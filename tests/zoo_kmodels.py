@@ -62,7 +62,7 @@ def _make_one(folder: Path, graph: Any, child: Any) -> dict[str, Any]:
     from stages.conversion import to_tflite
 
     path = folder / f"{graph.name}.tflite"
-    path.write_bytes(to_tflite(graph.build, graph.shape, path))
+    path.write_bytes(to_tflite(graph.function(), graph.shape, path))
     samples = pictures(graph.shape, CALIBRATION, 0)
     request = Request(path.read_bytes(), samples, "no_clip", False, (0.0, 1.0))
     try:

@@ -54,17 +54,48 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def run(layer: Layer, image: Bytes) -> Bytes:
-    """The output map, uint8 C×H×W, of an input map, uint8 C×H×W.
+class Map:
+    """Where a map of C×H×W bytes lies: dense in an array, or in rows of KPU RAM.
 
-    Raises:
-        ValueError: the layer does not take a map of this shape.
-        NativeError: the kernel cannot be built here.
+    It stays valid as long as the memory keeps its place, which it holds on to.
     """
-    image = np.ascontiguousarray(image, np.uint8)
-    out = np.empty(layer.out_shape(image.shape), np.uint8)
-    Kernel(layer)(_dense(image), _dense(out))
-    return out
+
+    def __init__(self, memory: Bytes, layout: _Map) -> None:
+        self.memory, self.layout = memory, layout
+
+    @classmethod
+    def dense(cls, image: Bytes) -> "Map":
+        """A contiguous array, uint8 C×H×W."""
+        if image.dtype != np.uint8 or not image.flags.c_contiguous:
+            raise ValueError("a dense map must be contiguous uint8")
+        channels, height, width = image.shape
+        step = height * width
+        steps = 1, step, step, width
+        return cls(image, _Map(image.ctypes.data, channels, height, width, *steps))
+
+    @classmethod
+    def in_ram(cls, ram: Bytes, offset: int, shape: tuple[int, ...]) -> "Map":
+        """C×H×W at a byte offset of KPU RAM; ValueError if it is not all inside."""
+        channels, height, width = shape
+        if min(offset, *shape) < 0 or offset + kpu_map_bytes(*shape) > ram.size:
+            raise ValueError(f"a map of {shape} at {offset:#x} lies outside KPU RAM")
+        if ram.dtype != np.uint8 or not ram.flags.c_contiguous or ram.ndim != 1:
+            raise ValueError("KPU RAM must be contiguous uint8")
+        group, rows = kpu_row_layout(width)
+        line = rows * KPU_ROW_BYTES
+        steps = group, line * height, KPU_ROW_BYTES // group, line
+        return cls(ram, _Map(ram.ctypes.data + offset, channels, height, width, *steps))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        return self.layout.channels, self.layout.height, self.layout.width
+
+    def copy_to(self, target: "Map") -> None:
+        """Copy the pixels into another map of the same shape, and nothing else."""
+        if self.shape != target.shape:
+            raise ValueError(f"a map of {self.shape} is not one of {target.shape}")
+        _library().kpu_copy_map(self.layout, target.layout)
 
 
 class Kernel:
@@ -77,15 +108,31 @@ class Kernel:
         names = (name for name, *_ in _Layer._fields_)
         self._layer = _Layer(*(int(getattr(layer, name)) for name in names))
         self._library = _library()
+        self._out_shape = layer.out_shape
 
-    def __call__(self, source: _Map, target: _Map) -> None:
-        """Compute; the maps have the shapes that the layer takes and gives."""
-        size = self._library.kpu_scratch_bytes(self._layer, source)
+    def __call__(self, source: Map, target: Map) -> None:
+        """Compute; ValueError unless the maps have the shapes the layer works on."""
+        if self._out_shape(source.shape) != target.shape:
+            raise ValueError(f"{source.shape} does not become {target.shape}")
+        size = self._library.kpu_scratch_bytes(self._layer, source.layout)
         scratch = np.empty(size + _ALIGNMENT, np.uint8)
         start = scratch.ctypes.data + -scratch.ctypes.data % _ALIGNMENT
         self._library.kpu_run_layer(
-            self._layer, source, target, *self._addresses, start
+            self._layer, source.layout, target.layout, *self._addresses, start
         )
+
+
+def run(layer: Layer, image: Bytes) -> Bytes:
+    """The output map, uint8 C×H×W, of an input map, uint8 C×H×W.
+
+    Raises:
+        ValueError: the layer does not take a map of this shape.
+        NativeError: the kernel cannot be built here.
+    """
+    image = np.ascontiguousarray(image, np.uint8)
+    out = np.empty(layer.out_shape(image.shape), np.uint8)
+    Kernel(layer)(Map.dense(image), Map.dense(out))
+    return out
 
 
 class RamLayer:
@@ -143,7 +190,8 @@ class RamLayer:
         source = self._source + batch * kpu_map_bytes(*self._in_shape)
         target = self._target + batch * kpu_map_bytes(*self._out_shape)
         self._kernel(
-            _in_ram(ram, source, self._in_shape), _in_ram(ram, target, self._out_shape)
+            Map.in_ram(ram, source, self._in_shape),
+            Map.in_ram(ram, target, self._out_shape),
         )
 
 
@@ -153,8 +201,8 @@ def upload(image: Bytes, ram: Bytes, offset: int) -> None:
     Raises:
         ValueError: it would lie outside the RAM.
     """
-    image = np.ascontiguousarray(image, np.uint8)
-    _library().kpu_copy_map(_dense(image), _in_ram(ram, offset, image.shape))
+    source = Map.dense(np.ascontiguousarray(image, np.uint8))
+    source.copy_to(Map.in_ram(ram, offset, image.shape))
 
 
 def download(ram: Bytes, offset: int, shape: tuple[int, ...]) -> Bytes:
@@ -164,23 +212,5 @@ def download(ram: Bytes, offset: int, shape: tuple[int, ...]) -> Bytes:
         ValueError: it would lie outside the RAM.
     """
     image = np.empty(shape, np.uint8)
-    _library().kpu_copy_map(_in_ram(ram, offset, shape), _dense(image))
+    Map.in_ram(ram, offset, shape).copy_to(Map.dense(image))
     return image
-
-
-def _dense(image: Bytes) -> _Map:
-    channels, height, width = image.shape
-    step = height * width
-    return _Map(image.ctypes.data, channels, height, width, 1, step, step, width)
-
-
-def _in_ram(ram: Bytes, offset: int, shape: tuple[int, ...]) -> _Map:
-    channels, height, width = shape
-    if min(offset, *shape) < 0 or offset + kpu_map_bytes(*shape) > ram.size:
-        raise ValueError(f"a map of {shape} at {offset:#x} lies outside KPU RAM")
-    if ram.dtype != np.uint8 or not (ram.flags.c_contiguous and ram.flags.writeable):
-        raise ValueError("KPU RAM must be contiguous, writable uint8")
-    group, rows = kpu_row_layout(width)
-    line = rows * KPU_ROW_BYTES
-    steps = line * height, KPU_ROW_BYTES // group, line
-    return _Map(ram.ctypes.data + offset, channels, height, width, group, *steps)

@@ -1,0 +1,215 @@
+"""The host reference against nncase's simulator and TFLite."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from foreign import run_script
+from numpy.typing import NDArray
+
+from k210 import kmodel
+from k210.errors import ModelError
+from k210.kmodel import KmodelError
+from k210.reference import Reference
+
+FEW = (
+    "width-17",
+    "pool-max_3_by_2",
+    "case-3x3_dilated",
+    "case-3x3_by_2_same",
+    "concatenated",
+    "squeezed",
+    "on_the_cpu",
+    "resized-bilinear",
+    "upsampled",
+    "two_headed",
+)
+"""Every kind of operation is in one of them."""
+
+LEAST_SNR_DB = 30
+"""Between a kmodel and the float model that it was made from."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A network of ``graphs.py``; `outputs` is empty where the simulator crashed."""
+
+    name: str
+    model: bytes
+    inputs: list[bytes]
+    outputs: list[NDArray[np.uint8]]
+    tflite: list[NDArray[np.float32]]
+
+
+def compiled(folder: Path) -> Iterator[Compiled]:
+    """What ``zoo_kmodels.py`` has written."""
+    for name in json.loads((folder / "index.json").read_bytes()):
+        with np.load(folder / f"{name}.npz") as archive:
+            yield Compiled(
+                name,
+                (folder / f"{name}.kmodel").read_bytes(),
+                [sample.tobytes() for sample in archive["inputs"]],
+                [archive[key] for key in archive.files if key.startswith("output")],
+                [archive[key] for key in archive.files if key.startswith("tflite")],
+            )
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compiled]:
+    folder = tmp_path_factory.mktemp("few_kmodels")
+    run_script("zoo_kmodels.py", folder, *FEW)
+    return {each.name: each for each in compiled(folder)}
+
+
+def answers(each: Compiled) -> list[NDArray[np.float32]]:
+    """What the reference gives: of each output, a row per sample."""
+    found = list(Reference(each.model).infer_many(each.inputs))
+    return [
+        np.stack([np.frombuffer(raw, np.float32) for raw in column])
+        for column in zip(*found, strict=True)
+    ]
+
+
+def require_equal(each: Compiled) -> None:
+    """Equal bits, but for an exponential, whose last bit is the C library's."""
+    found = answers(each)
+    assert len(found) == len(each.outputs)
+    exponential = any(op.kind == "softmax" for op in kmodel.parse(each.model).program)
+    for values, expected in zip(found, each.outputs, strict=True):
+        floats = expected.view(np.float32)
+        if exponential:
+            assert np.allclose(values, floats, rtol=1e-6, atol=1e-7), each.name
+        else:
+            assert np.array_equal(values.view(np.uint8), expected), each.name
+
+
+def require_close(each: Compiled) -> None:
+    """As near to the float model as 8 bits are."""
+    for values, expected in zip(answers(each), each.tflite, strict=True):
+        noise = values - expected.reshape(values.shape)
+        snr = 10 * np.log10(np.square(expected).sum() / np.square(noise).sum())
+        assert snr > LEAST_SNR_DB, each.name
+
+
+@pytest.mark.parametrize("name", [name for name in FEW if name != "upsampled"])
+def test_outputs_are_those_of_nncases_simulator(
+    few: dict[str, Compiled], name: str
+) -> None:
+    require_equal(few[name])
+
+
+def test_a_kmodel_that_crashes_nncases_simulator_agrees_with_tflite(
+    few: dict[str, Compiled],
+) -> None:
+    assert not few["upsampled"].outputs
+    require_close(few["upsampled"])
+
+
+@pytest.mark.long
+def test_all_networks_give_what_nncases_simulator_or_tflite_gives(
+    tmp_path: Path,
+) -> None:
+    run_script("zoo_kmodels.py", tmp_path)
+    networks = list(compiled(tmp_path))
+    crashed = [each for each in networks if not each.outputs]
+    assert {each.name for each in crashed} == {"upsampled", "u_net"}
+    assert len(networks) > 100
+    for each in networks:
+        (require_equal if each.outputs else require_close)(each)
+
+
+# the public face
+
+
+@pytest.fixture
+def squeezed(few: dict[str, Compiled]) -> Compiled:
+    return few["squeezed"]
+
+
+def test_answers_come_in_the_order_of_the_samples(squeezed: Compiled) -> None:
+    reference = Reference(squeezed.model)
+    samples = squeezed.inputs * 5
+    found = list(reference.infer_many(samples, threads=3))
+    assert found == [reference.infer(sample) for sample in samples]
+
+
+def test_samples_are_not_read_long_before_their_answers(squeezed: Compiled) -> None:
+    taken = []
+
+    def samples() -> Iterator[bytes]:
+        for number in range(100):
+            taken.append(number)
+            yield squeezed.inputs[0]
+
+    answers = Reference(squeezed.model).infer_many(samples(), threads=2)
+    next(answers)
+    assert len(taken) < 10
+
+
+def test_no_run_sees_what_an_earlier_one_left(squeezed: Compiled) -> None:
+    reference = Reference(squeezed.model)
+    first = reference.infer(squeezed.inputs[0])
+    reference.infer(squeezed.inputs[1])
+    assert reference.infer(squeezed.inputs[0]) == first
+
+
+def test_a_trace_has_every_op_in_its_shape(squeezed: Compiled) -> None:
+    parsed = kmodel.parse(squeezed.model)
+    trace = Reference(parsed).trace(squeezed.inputs[0])
+    assert {op.id for op in parsed.ops()} <= set(trace)
+    for op in parsed.ops():
+        assert trace[op.id].shape == op.shape
+
+
+def test_the_last_op_of_a_trace_is_the_output(squeezed: Compiled) -> None:
+    reference = Reference(squeezed.model)
+    trace: dict[str, Any] = reference.trace(squeezed.inputs[0])
+    (output,) = reference.infer(squeezed.inputs[0])
+    assert trace[reference.model.ops()[-1].id].tobytes() == output
+
+
+def test_an_input_of_the_wrong_size_is_refused(squeezed: Compiled) -> None:
+    reference = Reference(squeezed.model)
+    with pytest.raises(ModelError, match="takes 768 bytes of input and was given 767"):
+        reference.infer(squeezed.inputs[0][:-1])
+
+
+def test_what_is_no_kmodel_is_refused(squeezed: Compiled) -> None:
+    with pytest.raises(KmodelError):
+        Reference(squeezed.model[:-8])
+
+
+def test_a_model_for_a_larger_chip_is_refused(squeezed: Compiled) -> None:
+    data = bytearray(squeezed.model)
+    function = kmodel.parse(bytes(data)).entry
+    data[function.offset + 8 : function.offset + 12] = b"\xff\xff\xff\x7f"
+    with pytest.raises(ModelError, match="asks for 20.. MiB of working memory"):
+        Reference(bytes(data))
+
+
+def test_changed_kmodels_run_or_are_refused(few: dict[str, Compiled]) -> None:
+    rng = np.random.default_rng(0)
+    names = rng.choice(["concatenated", "on_the_cpu", "two_headed"], 400)
+    ended = [runs(few[name], rng) for name in names]
+    assert 0 < sum(ended) < len(ended)
+
+
+def runs(each: Compiled, rng: np.random.Generator) -> bool:
+    """Whether the network still runs with one byte of the CPU's program changed."""
+    try:
+        Reference(damaged(each.model, rng)).infer(each.inputs[0])
+    except ModelError:
+        return False
+    return True
+
+
+def damaged(data: bytes, rng: np.random.Generator) -> bytes:
+    """One byte of the CPU's program changed."""
+    text = kmodel.parse(data).stackvm.text
+    changed = bytearray(data)
+    changed[text.offset + int(rng.integers(text.size))] ^= 1 << int(rng.integers(8))
+    return bytes(changed)
