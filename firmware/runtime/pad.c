@@ -34,6 +34,7 @@ struct margins {
     uint32_t left, middle, right;
     ptrdiff_t step, in_step; /* bytes */
     ptrdiff_t skip;          /* bytes of the input that are cropped before */
+    uint32_t run;            /* bytes of a step, if it is dense and not padded inside */
 };
 
 static struct margins margins_of(const struct km_op *op, uint32_t axis) {
@@ -85,13 +86,30 @@ static void fill_slices(const struct km_op *op, uint32_t axis, uint8_t *out,
     }
 }
 
+/* Finds the axes along which whole runs of bytes can be copied. */
+static void find_runs(const struct km_op *op, struct margins *margins) {
+    uint32_t run = km_type_size(op->out.type);
+    for (uint32_t axis = op->out.rank; axis-- > 0;) {
+        struct margins *here = &margins[axis];
+        bool dense = here->step == (ptrdiff_t)run && here->in_step == (ptrdiff_t)run;
+        here->run = dense ? run : 0;
+        bool bare = here->left == 0 && here->right == 0 &&
+                    op->in[0].shape[axis] == here->middle;
+        run = dense && bare ? run * here->middle : 0;
+    }
+}
+
 static void pad_constant(const struct km_op *op, const struct margins *margins,
                          uint32_t axis, const uint8_t *in, uint8_t *out) {
     const struct margins *here = &margins[axis];
-    fill_slices(op, axis, out, here->left);
-    out += here->left * here->step;
+    if (here->left > 0) {
+        fill_slices(op, axis, out, here->left);
+        out += here->left * here->step;
+    }
     in += here->skip;
-    if (axis == op->out.rank - 1) {
+    if (here->run > 0) {
+        km_copy_bytes(out, in, here->middle * here->run);
+    } else if (axis == op->out.rank - 1) {
         km_copy_row(out, here->step, in, here->in_step, km_type_size(op->out.type),
                     here->middle);
     } else {
@@ -100,7 +118,9 @@ static void pad_constant(const struct km_op *op, const struct margins *margins,
                          out + i * here->step);
         }
     }
-    fill_slices(op, axis, out + here->middle * here->step, here->right);
+    if (here->right > 0) {
+        fill_slices(op, axis, out + here->middle * here->step, here->right);
+    }
 }
 
 /* One row of the last axis, element by element. */
@@ -173,6 +193,7 @@ void km_pad(const struct km_op *op) {
     if (op->out.rank == 0) {
         memcpy(op->out.data, op->in[0].data, km_type_size(op->out.type));
     } else if (plain) {
+        find_runs(op, margins);
         pad_constant(op, margins, 0, op->in[0].data, op->out.data);
     } else {
         pad_by_index(op);
