@@ -6,6 +6,7 @@
 #include <string.h>
 
 typedef float __attribute__((may_alias)) aliased_float;
+typedef uint32_t __attribute__((may_alias)) aliased_u32;
 
 enum { BYTE_VALUES = 256 };
 
@@ -85,16 +86,65 @@ void km_dequantize(const struct km_op *op) {
     } while (km_loop_next(&loop));
 }
 
-static void quantize_row(const struct km_op *op, const uint8_t *in, ptrdiff_t in_step,
-                         uint8_t *out, ptrdiff_t out_step, uint32_t count) {
-    float scale = op->scale, bias = op->bias;
+/* The integer that a float stands for, as an 8-bit number of the output's type. */
+static uint8_t quantize(const struct km_op *op, float value) {
     int32_t low = op->out.type == KMODEL_I8 ? INT8_MIN : 0;
     int32_t high = op->out.type == KMODEL_I8 ? INT8_MAX : UINT8_MAX;
+    int32_t integer = km_to_nearest(value * op->scale + op->bias);
+    integer = integer < low ? low : integer;
+    return (uint8_t)(integer > high ? high : integer);
+}
+
+static void quantize_row(const struct km_op *op, const uint8_t *in, ptrdiff_t in_step,
+                         uint8_t *out, ptrdiff_t out_step, uint32_t count) {
     for (; count > 0; count--, in += in_step, out += out_step) {
-        float scaled = *(const aliased_float *)in * scale + bias;
-        int32_t value = km_to_nearest(scaled);
-        value = value < low ? low : value;
-        *out = (uint8_t)(value > high ? high : value);
+        *out = quantize(op, *(const aliased_float *)in);
+    }
+}
+
+/*
+ * What is quantized was mostly dequantized before and has few values: remembering what
+ * each became is quicker than computing it. An entry holds the bits of a float in its
+ * upper half and what it became in its lowest byte; its place follows from the bits.
+ */
+static uint64_t remembered(uint32_t bits, uint8_t value) {
+    return (uint64_t)bits << 32 | value;
+}
+
+/* Exponent and leading mantissa, which tell multiples of one scale apart. */
+static uint32_t place_of(uint32_t bits) {
+    uint32_t leading = bits >> 15;
+    return (leading ^ leading >> 6) & (KM_MEMO - 1);
+}
+
+static uint8_t look_up(const struct km_op *op, uint32_t bits) {
+    uint64_t *entry = &op->memo[place_of(bits)];
+    if (*entry >> 32 != bits) {
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        *entry = remembered(bits, quantize(op, value));
+    }
+    return (uint8_t)*entry;
+}
+
+static void quantize_dense_row(const struct km_op *op, const aliased_u32 *in,
+                               uint8_t *out, uint32_t count) {
+    const uint64_t *memo = op->memo;
+    for (; count >= 4; count -= 4, in += 4, out += 4) {
+        uint32_t a = in[0], b = in[1], c = in[2], d = in[3];
+        uint64_t p = memo[place_of(a)], q = memo[place_of(b)], r = memo[place_of(c)],
+                 s = memo[place_of(d)];
+        uint64_t wrong =
+            ((p >> 32) ^ a) | ((q >> 32) ^ b) | ((r >> 32) ^ c) | ((s >> 32) ^ d);
+        if (wrong != 0) {
+            p = look_up(op, a), q = look_up(op, b);
+            r = look_up(op, c), s = look_up(op, d);
+        }
+        out[0] = (uint8_t)p, out[1] = (uint8_t)q;
+        out[2] = (uint8_t)r, out[3] = (uint8_t)s;
+    }
+    while (count-- > 0) {
+        *out++ = look_up(op, *in++);
     }
 }
 
@@ -104,8 +154,22 @@ void km_quantize(const struct km_op *op) {
     km_loop_add(&loop, op->in[0].data, op->in[0].strides, sizeof(float));
     km_loop_add(&loop, op->out.data, op->out.strides, 1);
     km_loop_begin(&loop);
+    bool dense = loop.step[0] == (ptrdiff_t)sizeof(float) && loop.step[1] == 1;
+    bool many = op->work >= KM_MEMO;
+    if (dense && many) {
+        uint64_t zero = remembered(0, quantize(op, 0));
+        for (uint32_t i = 0; i < KM_MEMO; i++) {
+            op->memo[i] = zero;
+        }
+    }
     do {
-        quantize_row(op, loop.at[0], loop.step[0], loop.at[1], loop.step[1], loop.row);
+        if (dense && many) {
+            quantize_dense_row(op, (const aliased_u32 *)loop.at[0], loop.at[1],
+                               loop.row);
+        } else {
+            quantize_row(op, loop.at[0], loop.step[0], loop.at[1], loop.step[1],
+                         loop.row);
+        }
     } while (km_loop_next(&loop));
 }
 

@@ -163,39 +163,50 @@ static bool is_flat(const uint32_t *shape, const uint32_t *strides) {
     return shape[3] % KPU_ROW_BYTES == 0 && memcmp(dense, strides, sizeof dense) == 0;
 }
 
-/* Moves one line of an image between KPU RAM and ordinary memory. */
-static void move_line(uint8_t *line, uint8_t *plain, uint32_t step, uint32_t width,
-                      bool upload) {
-    if (upload) {
-        km_copy_row(line, 1, plain, step, 1, width);
+/* Moves the lines of one channel between KPU RAM and ordinary memory. */
+static void move_channel(uint8_t *map, uint32_t line_bytes, const struct plain *plain,
+                         uint8_t *data, const uint32_t *shape, bool upload) {
+    ptrdiff_t step = (ptrdiff_t)plain->strides[3];
+    ptrdiff_t line = (ptrdiff_t)plain->strides[2];
+    if (step == 1 && upload) {
+        km_copy_lines(map, line_bytes, data, line, shape[3], shape[2]);
+    } else if (step == 1) {
+        km_copy_lines(data, line, map, line_bytes, shape[3], shape[2]);
     } else {
-        km_copy_row(plain, step, line, 1, 1, width);
+        for (uint32_t y = 0; y < shape[2]; y++, map += line_bytes, data += line) {
+            km_copy_row(upload ? map : data, upload ? 1 : step, upload ? data : map,
+                        upload ? step : 1, 1, shape[3]);
+        }
+    }
+}
+
+static void move_batch(uint8_t *map, const struct plain *plain, uint8_t *data,
+                       const uint32_t *shape, bool upload) {
+    struct km_layout layout = km_layout(shape[3]);
+    uint32_t line_bytes = layout.rows * KPU_ROW_BYTES;
+    uint32_t in_group = 0;
+    for (uint32_t c = 0; c < shape[1]; c++) {
+        move_channel(map + in_group * layout.pitch, line_bytes, plain, data, shape,
+                     upload);
+        data += plain->strides[1];
+        if (++in_group == layout.group) {
+            in_group = 0;
+            map += shape[2] * line_bytes;
+        }
     }
 }
 
 static void move_map(uint8_t *map, const struct plain *plain, const uint32_t *shape,
                      bool upload) {
-    struct km_layout layout = km_layout(shape[3]);
-    uint32_t line_bytes = layout.rows * KPU_ROW_BYTES;
     uint32_t batch_bytes = (uint32_t)km_map_bytes(shape[1], shape[2], shape[3]);
     if (is_flat(shape, plain->strides)) {
         uint32_t bytes = batch_bytes * shape[0];
-        move_line(map, plain->data, 1, bytes, upload);
+        km_copy_bytes(upload ? map : plain->data, upload ? plain->data : map, bytes);
         return;
     }
     for (uint32_t n = 0; n < shape[0]; n++) {
-        for (uint32_t c = 0; c < shape[1]; c++) {
-            uint8_t *line = map + n * batch_bytes +
-                            c / layout.group * shape[2] * line_bytes +
-                            c % layout.group * layout.pitch;
-            uint8_t *at = plain->data + (size_t)n * plain->strides[0] +
-                          (size_t)c * plain->strides[1];
-            for (uint32_t y = 0; y < shape[2]; y++) {
-                move_line(line, at, plain->strides[3], shape[3], upload);
-                line += line_bytes;
-                at += plain->strides[2];
-            }
-        }
+        move_batch(map + n * batch_bytes, plain,
+                   plain->data + (size_t)n * plain->strides[0], shape, upload);
     }
 }
 

@@ -14,6 +14,8 @@ enum {
     MAX_CHANNELS = 1024,
     /* Room for clean copies of a layer's activation table and batch norm. */
     TABLE_BYTES = KPU_ACTIVATION_BYTES + MAX_CHANNELS * sizeof(uint64_t),
+    MEMO_BYTES = KM_MEMO * sizeof(uint64_t),
+    OVERHEAD_BYTES = TABLE_BYTES + MEMO_BYTES,
 };
 
 static bool is_aligned(const void *address) {
@@ -45,7 +47,7 @@ void km_tell(const struct km_state *state, uint32_t function, uint32_t index,
 static void set_memory(struct kmodel *model, const struct km_state *state) {
     struct kmodel_memory *memory = &model->memory;
     memory->data = state->stackvm.data_pool;
-    memory->working = TABLE_BYTES + rounded_up(state->stackvm.data_pool);
+    memory->working = OVERHEAD_BYTES + rounded_up(state->stackvm.data_pool);
     if (state->has_k210) {
         memory->data += state->k210.data_pool;
         memory->working += rounded_up(state->k210.data_pool);
@@ -127,7 +129,8 @@ enum kmodel_status kmodel_infer(struct kmodel *model, const struct kmodel_run *r
     }
     state->run = run;
     state->tables = run->memory;
-    state->data = state->tables + TABLE_BYTES;
+    state->memo = (uint64_t *)(void *)(state->tables + TABLE_BYTES);
+    state->data = state->tables + OVERHEAD_BYTES;
     state->k210_data = state->data + rounded_up(state->stackvm.data_pool);
     enum kmodel_status status = km_vm_run(state);
     state->run = NULL;

@@ -106,6 +106,10 @@ static void copy_u32(aliased_u32 *target, const aliased_u32 *source, uint32_t co
 }
 
 static void copy_u16(aliased_u16 *target, const aliased_u16 *source, uint32_t count) {
+    for (; count >= 2; count -= 2, target += 2, source += 2) {
+        uint16_t a = source[0], b = source[1];
+        target[0] = a, target[1] = b;
+    }
     while (count-- > 0) {
         *target++ = *source++;
     }
@@ -155,5 +159,22 @@ void km_copy_row(uint8_t *target, ptrdiff_t target_step, const uint8_t *source,
             *(aliased_u64 *)target = *(const aliased_u64 *)source;
         }
         target += target_step, source += source_step;
+    }
+}
+
+void km_copy_lines(uint8_t *target, ptrdiff_t target_step, const uint8_t *source,
+                   ptrdiff_t source_step, uint32_t width, uint32_t lines) {
+    uintptr_t misaligned = (uintptr_t)target | (uintptr_t)source | width |
+                           (uintptr_t)target_step | (uintptr_t)source_step;
+    for (; lines > 0; lines--, target += target_step, source += source_step) {
+        if ((misaligned & 7) == 0) {
+            copy_u64((aliased_u64 *)target, (const aliased_u64 *)source, width / 8);
+        } else if ((misaligned & 3) == 0) {
+            copy_u32((aliased_u32 *)target, (const aliased_u32 *)source, width / 4);
+        } else if ((misaligned & 1) == 0) {
+            copy_u16((aliased_u16 *)target, (const aliased_u16 *)source, width / 2);
+        } else {
+            km_copy_bytes(target, source, width);
+        }
     }
 }

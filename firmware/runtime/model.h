@@ -21,6 +21,9 @@ enum km_location {
 
 enum { KM_STACK = 256, KM_REGISTERS = 256, KM_PADDINGS = 8, KM_FUNCTIONS = 1024 };
 
+/** Entries of quantize's memory of results, a power of two. */
+enum { KM_MEMO = 2048 };
+
 /** `size` bytes from byte `start` of a location. */
 struct km_range {
     uint8_t location;
@@ -116,6 +119,7 @@ struct km_state {
     uint8_t *data;      /* of stackvm */
     uint8_t *k210_data; /* of k210 */
     uint8_t *tables;    /* clean copies of batch norm and activation tables */
+    uint64_t *memo;     /* KM_MEMO entries */
 };
 
 /** An argument of a k210 function, as it is bound by a call. */

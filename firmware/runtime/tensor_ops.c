@@ -425,6 +425,7 @@ void km_tensor_op(struct km_vm *vm, uint16_t id) {
     struct km_op op;
     memset(&op, 0, sizeof op);
     op.id = id;
+    op.memo = state->memo;
     uint32_t which = 0;
     while (which < OPERATION_COUNT && OPERATIONS[which].id != id) {
         which++;

@@ -26,6 +26,7 @@ READ_MIP_MASK, READ_MIP = 0xFFFFF07F, 0x34402073
 MSTATUS_MIE, MSTATUS_MPIE, MSTATUS_MPP_MACHINE = 1 << 3, 1 << 7, 3 << 11
 EVERYWHERE = 0xFFFF_FFFF_FFFF
 CACHE_SLOTS = 8192
+MAX_PAGES = 4096
 
 
 class Fault(BoardError):
@@ -65,6 +66,17 @@ class _Counter(ctypes.Structure):
         ("memory_base", ctypes.c_uint64),
         ("alias_base", ctypes.c_uint64),
         ("cache", ctypes.c_uint64 * 2 * CACHE_SLOTS),
+    ]
+
+
+class _Pages(ctypes.Structure):
+    """`struct pages` of pages.c."""
+
+    _fields_ = [
+        ("memory_base", ctypes.c_uint64),
+        ("alias_base", ctypes.c_uint64),
+        ("memory_size", ctypes.c_uint64),
+        ("is_code", ctypes.c_uint8 * 2 * MAX_PAGES),
     ]
 
 
@@ -110,7 +122,8 @@ class Core:
         self._fault: Fault | None = None
         self._map(alias, windows)
         self._count_blocks(alias)
-        self._catch_faults()
+        self._tell_data_from_code(alias)
+        self._catch_faults(alias)
 
     def _map(self, alias: int, windows: Sequence[Window]) -> None:
         self._anchor = ctypes.c_char.from_buffer(self._memory)
@@ -135,19 +148,34 @@ class Core:
         """Have blocks.c called for every block, and let it stop the core."""
         from unicorn.unicorn_py3.unicorn import uclib
 
-        self._library = native.load([Path(__file__).with_name("blocks.c")])
         counter = self._counter = _Counter()
         counter.stop = ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value
         counter.memory = ctypes.addressof(self._anchor)
         counter.memory_size = len(self._memory)
         counter.memory_base, counter.alias_base = self._base, alias
+        self._add_hook("blocks.c", "on_block", self._unicorn.UC_HOOK_BLOCK, counter)
+
+    def _tell_data_from_code(self, alias: int) -> None:
+        """Have pages.c called for every page, so that stores to data are fast."""
+        constants = self._unicorn.unicorn_const
+        pages = self._pages = _Pages(self._base, alias, len(self._memory))
+        self._uc.ctl_set_tlb_mode(constants.UC_TLB_VIRTUAL)
+        self._add_hook("pages.c", "on_page", constants.UC_HOOK_TLB_FILL, pages)
+
+    def _add_hook(
+        self, source: str, function: str, kind: int, user: ctypes.Structure
+    ) -> None:
+        """Have a C function called, with a structure that outlives the core."""
+        from unicorn.unicorn_py3.unicorn import uclib
+
+        library = native.load(Path(__file__).with_name(source))
         handle = ctypes.c_size_t()
         status = uclib.uc_hook_add(
             self._uc._uch,
             ctypes.byref(handle),
-            self._unicorn.UC_HOOK_BLOCK,
-            ctypes.cast(self._library.on_block, ctypes.c_void_p),
-            ctypes.cast(ctypes.pointer(counter), ctypes.c_void_p),
+            kind,
+            ctypes.cast(getattr(library, function), ctypes.c_void_p),
+            ctypes.cast(ctypes.pointer(user), ctypes.c_void_p),
             1,
             0,
         )
@@ -157,10 +185,15 @@ class Core:
                 "requirements.lock"
             )
 
-    def _catch_faults(self) -> None:
+    def _catch_faults(self, alias: int) -> None:
         add, constants = self._uc.hook_add, self._unicorn
-        add(constants.UC_HOOK_MEM_INVALID, self._on_invalid_access)
         add(constants.UC_HOOK_INTR, self._on_exception)
+        # A hook on addresses in memory would make every store there slow.
+        size, start = len(self._memory), 0
+        for base in (alias, self._base, 1 << 64):
+            kind = constants.UC_HOOK_MEM_INVALID
+            add(kind, self._on_invalid_access, None, start, base - 1)
+            start = base + size
 
     def _on_invalid_access(
         self, _uc: Any, access: int, address: int, size: int, _value: int, _user: Any

@@ -26,6 +26,7 @@ from k210.kmodel.layer import (
     MAX_ACTIVATION_SHIFT,
 )
 from k210.kpu import RamLayer
+from k210.kpu.layer import Bytes
 from k210.limits import WEIGHT_LOADS
 from k210.virtual.clock import Clock, ticks
 from k210.virtual.core import Fault
@@ -40,6 +41,7 @@ DONE = 1
 
 UNCACHED_BASE, CACHED_BASE = 0x4000_0000, 0x8000_0000
 MEMORY_BYTES = 6 * 1024 * 1024
+MAX_PREPARED = 1024
 TABLE_ALIGNMENT, ACTIVATION_ALIGNMENT = 8, 256
 
 
@@ -73,6 +75,15 @@ class Run:
     ticks: int
 
 
+@dataclass(frozen=True)
+class _Layer:
+    """A layer whose words have been checked; its tables are views of the memory."""
+
+    run: Run
+    kernel: RamLayer
+    activation: Bytes
+
+
 class Kpu:
     """The registers at 0x40800000.
 
@@ -98,6 +109,7 @@ class Kpu:
         self._raw = 0
         self._finish: int | None = None
         self._registers = {MASK: 7}
+        self._layers: dict[bytes, _Layer] = {}
 
     def read(self, offset: int, size: int) -> int:
         """A register; asking whether a layer is done lets time pass until it is."""
@@ -110,7 +122,8 @@ class Kpu:
         """Set a register; the twelfth word in the FIFO runs a layer."""
         if offset // 8 * 8 == FIFO:
             self._push(offset, size, value)
-        elif offset == CLEAR:
+            return
+        if offset == CLEAR:
             self._raw &= ~value
         else:
             self._registers[offset] = value
@@ -147,28 +160,35 @@ class Kpu:
             raise Fault("KPU layer_argument_fifo: a layer is pushed while one runs")
         if not self._registers.get(EIGHT_BIT_MODE, 0) & 1:
             raise Fault("KPU eight_bit_mode: the layers of kmodels need it set")
-        registers = LayerRegisters.unpack(raw)
-        check_fields(registers, raw)
-        check_maps(registers)
-        weights, batch_norm, activation = self._tables(registers)
-        check_activation(activation)
-        RamLayer(registers, weights, batch_norm, activation).run(self._ram)
-        self._schedule(registers, len(weights))
-
-    def _schedule(self, registers: LayerRegisters, weight_bytes: int) -> None:
-        taken = ticks(layer_ms(registers, weight_bytes) / 1e3)
-        self._finish = self._machine.clock.now + taken
+        layer = self._layers.get(raw) or self._prepare(raw)
+        check_activation(layer.activation)
+        layer.kernel.run(self._ram)
+        self._finish = self._machine.clock.now + layer.run.ticks
         self._machine.clock.at(self._finish, self._done)
         if self._on_layer:
-            self._on_layer(Run(registers, taken))
+            self._on_layer(layer.run)
 
     def _done(self) -> None:
         self._finish = None
         self._raw |= DONE
         self._interrupt()
 
-    def _tables(self, registers: LayerRegisters) -> tuple[bytes, bytes, bytes]:
-        """Weights, batch norm and activation table, from where the words point."""
+    def _prepare(self, raw: bytes) -> "_Layer":
+        """Check the words of a layer, once; its tables are looked at every time."""
+        registers = LayerRegisters.unpack(raw)
+        check_fields(registers, raw)
+        check_maps(registers)
+        weights, batch_norm, activation = self._tables(registers)
+        check_activation(activation)
+        kernel = RamLayer(registers, weights, batch_norm, activation)
+        taken = ticks(layer_ms(registers, weights.size) / 1e3)
+        if len(self._layers) == MAX_PREPARED:
+            self._layers.clear()
+        layer = self._layers[raw] = _Layer(Run(registers, taken), kernel, activation)
+        return layer
+
+    def _tables(self, registers: LayerRegisters) -> tuple[Bytes, Bytes, Bytes]:
+        """Weights, batch norm and activation table, where the words point."""
         outputs = registers.o_ch_num + 1
         inputs = 1 if registers.depth_wise_layer else registers.i_ch_num + 1
         weights = outputs * inputs * registers.kernel**2
@@ -184,12 +204,15 @@ class Kpu:
 
     def _table(
         self, registers: LayerRegisters, field: str, size: int, alignment: int
-    ) -> bytes:
+    ) -> Bytes:
+        """The bytes at the address in a field: the memory itself, not a copy."""
         address: int = getattr(registers, field)
         check_address(f"KPU {field}", address, size)
         if address % alignment:
             raise Fault(f"KPU {field}: {address:#x} is not {alignment}-byte aligned")
-        return bytes(self._machine.view(address, size, f"KPU {field}"))
+        return np.frombuffer(
+            self._machine.view(address, size, f"KPU {field}"), np.uint8
+        )
 
 
 def check_address(who: str, address: int, size: int) -> None:
@@ -254,13 +277,13 @@ def check_maps(registers: LayerRegisters) -> None:
         )
 
 
-def check_activation(table: bytes) -> None:
+def check_activation(table: Bytes) -> None:
     """Check the shifts of an activation table.
 
     Raises:
         Fault: a product would be shifted by more than it has bits.
     """
-    shift = max(table[:128:8])
+    shift = int(table[:128:8].max())
     if shift > MAX_ACTIVATION_SHIFT:
         raise Fault(f"KPU active_addr: a segment of the table shifts by {shift} bits")
 

@@ -48,20 +48,29 @@ static struct mailbox *const mailbox = &__memory_start;
 static struct kmodel model;
 static struct kpu kpu;
 
+/* How much of the trace's memory is used, and when the ops that run began. */
+struct trace {
+    uint32_t used;
+    uint32_t depth;
+    uint64_t start[2];
+};
+
 static void *pointer(uint32_t address) { return (void *)(uintptr_t)address; }
 
 static void tell(void *context, const struct kmodel_op *op) {
     uint64_t now = clint_time();
-    uint32_t *used = context;
+    struct trace *state = context;
+    uint32_t *used = &state->used;
     uint32_t number = mailbox->traced;
 
     if (number == MAX_TRACED) {
         return;
     }
     if (!op->done) {
-        mailbox->ops[number].start = now;
+        state->start[state->depth++] = now;
         return;
     }
+    mailbox->ops[number].start = state->start[--state->depth];
     mailbox->ops[number].function = op->function;
     mailbox->ops[number].index = op->index;
     mailbox->ops[number].end = now;
@@ -79,7 +88,7 @@ static void tell(void *context, const struct kmodel_op *op) {
 static enum kmodel_status infer(void) {
     const void *inputs[KMODEL_MAX_TENSORS];
     void *outputs[KMODEL_MAX_TENSORS];
-    uint32_t used = 0;
+    struct trace trace = {0};
 
     for (uint32_t i = 0; i < KMODEL_MAX_TENSORS; i++) {
         inputs[i] = pointer(mailbox->input[i]);
@@ -93,7 +102,7 @@ static enum kmodel_status infer(void) {
         .memory = pointer(mailbox->working),
         .memory_size = mailbox->working_size,
         .hook = mailbox->trace_size != 0 ? tell : NULL,
-        .hook_context = &used,
+        .hook_context = &trace,
     };
     return kmodel_infer(&model, &run);
 }
