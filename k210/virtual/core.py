@@ -290,11 +290,15 @@ class Core:
             Fault: the program left what the chip has, or a register refused.
         """
         self._counter.limit = limit
-        while self.instructions < limit:
+        while self.instructions < self._counter.limit:
             self._emulate()
-            if self.instructions < limit and self._at_wfi():
+            if self.instructions < self._counter.limit and self._at_wfi():
                 return Stop.WAITING
         return Stop.LIMIT
+
+    def interrupt_slice(self) -> None:
+        """Have `run` come back before the next block, with LIMIT."""
+        self._counter.limit = 0
 
     def _emulate(self) -> None:
         self._fault = None

@@ -29,6 +29,8 @@ PAGE = 0x1000
 SLICE = 2_000_000
 """Instructions at most between two looks at what goes on outside."""
 
+MASKED_SLICE = 300
+
 MSIP, MTIP, MEIP = 3, 7, 11
 """The numbers of the machine's interrupts, and their bits in mip and mie."""
 
@@ -81,7 +83,8 @@ class Machine:
         self._core: Core | None = None
         self._running = False
         self.clock = Clock(lambda: self._core.instructions if self._core else 0)
-        self.interrupts = Plic()
+        self.clock.on_schedule = self._look_soon
+        self.interrupts = Plic(self._look_soon)
         self.clint = Clint(self.clock)
         self.attach("CLINT", CLINT_BASE, 0x10000, self.clint)
         self.attach("PLIC", PLIC_BASE, 0x400_0000, self.interrupts)
@@ -165,11 +168,28 @@ class Machine:
         return State.BUSY if self._running else State.STOPPED
 
     def _limit(self, end: int) -> int:
-        """The instruction count at which to look again."""
+        """The instruction count at which to look again.
+
+        Soon, where the program holds interrupts back: they wait for it to stop that.
+        """
+        if self._masked():
+            end = min(end, self.core.instructions + MASKED_SLICE)
         event = self._next_event()
         if event is None:
             return end
         return min(end, self.core.instructions + self.clock.instructions_until(event))
+
+    def _look_soon(self) -> None:
+        """What the running slice was to end for has changed: end it."""
+        if self._core is not None:
+            self._core.interrupt_slice()
+
+    def _masked(self) -> bool:
+        """Whether the program uses interrupts, and has them off for the moment."""
+        return bool(
+            self.core.register("mie")
+            and not self.core.register("mstatus") & MSTATUS_MIE
+        )
 
     def _next_event(self) -> int | None:
         times = [self.clock.next_event, self._alarm()]
