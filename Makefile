@@ -29,6 +29,7 @@ firmware: setup
 
 bench: setup
 	$(PYTHON) bench/noop.py
+	$(PYTHON) bench/timing_model.py
 
 # What is generated and kept in the tree: the YAML's schema and its reference.
 docs: setup

@@ -127,7 +127,8 @@ class _Session:
         self._inputs = [self._bytes(each.range) for each in model.entry.inputs]
         self._outputs = [self._bytes(each.range) for each in model.entry.outputs]
         self._ops: list[Bound] = []
-        self._bind(model)
+        with np.errstate(all="ignore"):
+            self._bind(model)
 
     def _bytes(self, bounds: kmodel.MemoryRange) -> Array:
         return self._memory.pool("stackvm", bounds.location)[bounds.start : bounds.end]

@@ -1,11 +1,18 @@
+import json
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from k210 import cost, kmodel
 from k210.cost import conv_ms, depthwise_ms, rows
+from k210.kmodel.encodings import ENCODINGS
 
 DETECTOR = """\
 conv       320x240   3   16    432 0.206
@@ -63,7 +70,7 @@ def test_depthwise_layers_take_what_was_measured_on_silicon(
     layer: tuple[int, int, int, int, int, float],
 ) -> None:
     height, width, channels, _, size, ms = layer
-    assert depthwise_ms(height, width, channels, size) == pytest.approx(ms, abs=0.005)
+    assert depthwise_ms(height, width, channels, size) == pytest.approx(ms, abs=0.002)
 
 
 @pytest.mark.parametrize(("smaller", "larger"), list(pairwise(SIZES)))
@@ -93,3 +100,40 @@ def test_a_wide_map_takes_as_many_rows_as_hold_it(width: int) -> None:
 def test_a_kernel_costs_only_its_weights() -> None:
     small, large = (conv_ms(32, 32, 64, 64, k * k * 64 * 64) for k in (1, 3))
     assert large - small == pytest.approx(3.6e-6 * 8 * 64 * 64)
+
+
+@pytest.fixture(scope="module")
+def residual(compile_small: Callable[[str], tuple[bytes, str]]) -> kmodel.Kmodel:
+    return kmodel.parse(compile_small("residual")[0])
+
+
+def test_every_op_takes_time_but_a_call(residual: kmodel.Kmodel) -> None:
+    timings = cost.timings(residual)
+    assert list(timings) == [op.id for op in residual.ops()]
+    for op in residual.ops():
+        assert (timings[op.id] > 0) == (op.kind != "call")
+
+
+def test_every_kind_of_operation_has_a_cost() -> None:
+    kinds = {encoding.kind for encoding in ENCODINGS.values()}
+    known = cost.MEASURED.keys() | cost.ASSUMED.keys()
+    assert kinds - known == {"conv2d", "reduce", "reduce_window2d"}
+    assert not cost.MEASURED.keys() & cost.ASSUMED.keys()
+
+
+def test_a_reduction_costs_by_what_it_reads(residual: kmodel.Kmodel) -> None:
+    (mean,) = (op for op in residual.ops() if op.kind == "reduce")
+    read = mean.inputs[0].nbytes // 4
+    assert cost.op_ms(mean) == pytest.approx(7.6e-6 * read)
+
+
+def test_the_benchmark_of_the_model_is_within_its_limits() -> None:
+    script = Path(__file__).parents[2] / "bench" / "timing_model.py"
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    line = done.stdout.splitlines()[-1]
+    result = json.loads(line.removeprefix("RESULT "))
+    assert result["median_error"] <= result["median_limit"]
+    assert result["worst_error"] <= result["limit"]

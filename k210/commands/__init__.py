@@ -1,0 +1,1 @@
+"""The commands of ``python -m k210``, one module each."""
