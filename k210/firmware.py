@@ -20,7 +20,7 @@ from k210.errors import BoardError
 
 ROOT = Path(__file__).parents[1] / "firmware"
 OUTPUT = Path(__file__).parents[1] / "build" / "firmware"
-SHARED = ("boot", "drivers", "lib", "runtime")
+SHARED = ("boot", "drivers", "lib", "link", "runtime")
 """Folders whose sources every program is linked with; what it does not use is left
 out of its image."""
 

@@ -1,11 +1,16 @@
 /**
  * The serial line to the host: UART3 on the pins of the boards' USB adapter, 8N1.
+ *
+ * DMA puts what arrives into a ring of UART_RING_SIZE bytes, whatever the core does
+ * meanwhile; what is not read before the ring has come round is lost.
  */
 #ifndef UART_H
 #define UART_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#define UART_RING_SIZE 8192u
 
 /** Take the pins and set the baud rate; up to 2,000,000. */
 void uart_init(uint32_t baud);

@@ -1,5 +1,5 @@
 /*
- * The four functions that a freestanding C compiler may call.
+ * The functions of string.h, the first four of which any compiler may call.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -59,4 +59,13 @@ int memcmp(const void *left, const void *right, size_t length) {
         }
     }
     return 0;
+}
+
+size_t strlen(const char *text) {
+    size_t length = 0;
+
+    while (text[length]) {
+        length++;
+    }
+    return length;
 }

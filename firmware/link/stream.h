@@ -15,7 +15,7 @@
 #define STREAM_RX_SIZE 16384u
 #define STREAM_TX_SIZE 8192u
 /** Most bytes that may be under way to us: what the line's buffer surely holds. */
-#define STREAM_IN_FLIGHT 6144u
+#define STREAM_IN_FLIGHT 5120u
 #define STREAM_RANGES 8u
 #define STREAM_SEGMENTS 64u
 

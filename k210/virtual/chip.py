@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+from k210.virtual import kpu
+from k210.virtual.dmac import Dmac, Source
+from k210.virtual.kpu import Kpu
 from k210.virtual.line import Line
 from k210.virtual.machine import Machine, Resettable
 from k210.virtual.nor import NorFlash
@@ -16,6 +19,7 @@ UART_FUNCTIONS = {1: 64, 2: 66, 3: 68}
 """The FPIOA function of each UART's receiver; its transmitter's is the next."""
 
 UART_INTERRUPT = 10
+FIRST_UART_REQUEST = 14
 
 
 class Chip:
@@ -34,16 +38,22 @@ class Chip:
         self.uarts = {number: self._uart(number) for number in UART_FUNCTIONS}
         self.nor = NorChip(flash, machine.clock)
         self.spi = Spi(machine.clock, lambda: self.sysctl.spi3_hz, self.nor)
+        self.dmac = Dmac(machine, self._dma_source)
+        self.kpu = Kpu(machine)
         self.line.on_input = self._notice_input
         self._resettable: list[Resettable] = [
             self.sysctl,
             self.fpioa,
             self.spi,
+            self.dmac,
+            self.kpu,
             *self.uarts.values(),
         ]
         machine.attach("SYSCTL", 0x5044_0000, 0x1000, self.sysctl)
         machine.attach("FPIOA", 0x502B_0000, 0x1000, self.fpioa)
         machine.attach("SPI3", 0x5400_0000, 0x1000, self.spi)
+        machine.attach("DMAC", 0x5000_0000, 0x1000, self.dmac)
+        machine.attach("KPU", kpu.BASE, kpu.SIZE, self.kpu)
         for number, uart in self.uarts.items():
             machine.attach(f"UART{number}", 0x5020_0000 + (number << 16), 0x1000, uart)
         for name, base in (("GPIOHS", 0x3800_1000), ("GPIO", 0x5020_0000)):
@@ -59,6 +69,12 @@ class Chip:
             lambda: self.line if self.fpioa.function(PIN_RX) == function else None,
             lambda: self.line if self.fpioa.function(PIN_TX) == function + 1 else None,
         )
+
+    def _dma_source(self, channel: int) -> Source | None:
+        """The receiver that SYSCTL routes to a DMA channel."""
+        number, odd = divmod(self.sysctl.dma_request(channel) - FIRST_UART_REQUEST, 2)
+        uart = self.uarts.get(number + 1)
+        return uart.receive_many if uart and not odd else None
 
     def _notice_input(self) -> None:
         for uart in self.uarts.values():

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from k210.limits import KPU_RAM, SRAM
 from k210.virtual.clint import Clint
-from k210.virtual.clock import Clock
+from k210.virtual.clock import Clock, ticks
 from k210.virtual.core import MSTATUS_MIE, Core, Fault, Stop, Window
 from k210.virtual.plic import Plic
 
@@ -205,10 +205,14 @@ class Machine:
 
     def elapse(self, seconds: float) -> None:
         """Let time pass while the program waits."""
-        self.clock.spend(int(seconds * 400_000_000))
+        self.clock.spend(ticks(seconds))
+
+    @property
+    def alarm_in(self) -> int:
+        """Ticks until the program's timer interrupts; 0 if it will not, or has."""
+        alarm = self._alarm()
+        return max(0, alarm - self.clock.now) if alarm is not None else 0
 
     def skip_to_alarm(self) -> None:
         """Let the time pass until the program's timer interrupts."""
-        alarm = self._alarm()
-        if alarm is not None:
-            self.clock.skip_to(alarm)
+        self.clock.spend(self.alarm_in)

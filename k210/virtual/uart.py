@@ -99,12 +99,19 @@ class Uart:
     def _dividing(self) -> bool:
         return bool(self._registers.get(LCR, 0) & LCR_DIVISOR)
 
-    def receive_all(self) -> bytes:
-        """Everything that has arrived, as a DMA channel that never lags takes it."""
+    def receive_many(self, most: int) -> bytes:
+        """What has arrived, as a DMA channel that never lags takes it.
+
+        A channel that takes nothing leaves the FIFO to run over.
+        """
+        if not most:
+            self._fill()
+            return b""
+        data = bytes(self._received[:most])
+        del self._received[:most]
         line = self._rx()
-        data = bytes(self._received)
-        self._received.clear()
-        return data + (line.receive(line.arrived(), self.baud) if line else b"")
+        count = min(most - len(data), line.arrived()) if line else 0
+        return data + (line.receive(count, self.baud) if line and count else b"")
 
     def _fill(self) -> None:
         """Let the FIFO have what has arrived; what does not fit is lost."""

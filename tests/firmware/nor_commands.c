@@ -1,4 +1,5 @@
 /* The flash driver on a serial line: a command letter, then address and length. */
+#include "clint.h"
 #include "nor.h"
 #include "sysctl.h"
 #include "uart.h"
@@ -9,7 +10,12 @@ static uint8_t buffer[BUFFER_SIZE];
 
 static void receive(uint8_t *data, size_t length) {
     for (size_t done = 0; done < length;) {
-        done += uart_read(data + done, length - done);
+        size_t count = uart_read(data + done, length - done);
+
+        done += count;
+        if (!count) {
+            clint_wait_us(20);
+        }
     }
 }
 

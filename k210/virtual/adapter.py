@@ -1,0 +1,105 @@
+"""The USB adapter of a virtual board, on the network: RFC 2217.
+
+pyserial's server half speaks the protocol; to it this is a serial port.
+"""
+
+import socket
+from typing import Any
+
+from serial.rfc2217 import PortManager
+
+from k210.virtual.board import VirtualBoard
+
+CHUNK = 1 << 16
+
+
+class Adapter:
+    """What pyserial's server takes for the serial port; most settings have no effect."""
+
+    bytesize, parity, stopbits = 8, "N", 1
+    xonxoff = rtscts = dsrdtr = break_condition = False
+    cts = dsr = cd = True
+    ri = False
+
+    def __init__(self, board: VirtualBoard) -> None:
+        self._board = board
+        self._levels = {"dtr": False, "rts": False}
+
+    @property
+    def baudrate(self) -> int:
+        """What the host sends and receives at."""
+        return int(self._board.line.host_baud)
+
+    @baudrate.setter
+    def baudrate(self, baud: int) -> None:
+        self._board.line.host_baud = float(baud)
+
+    @property
+    def dtr(self) -> bool:
+        """The level of DTR."""
+        return self._levels["dtr"]
+
+    @dtr.setter
+    def dtr(self, level: bool) -> None:
+        self._set("dtr", level)
+
+    @property
+    def rts(self) -> bool:
+        """The level of RTS."""
+        return self._levels["rts"]
+
+    @rts.setter
+    def rts(self, level: bool) -> None:
+        self._set("rts", level)
+
+    def _set(self, name: str, level: bool) -> None:
+        self._levels[name] = level
+        self._board.set_control(name, level)
+
+    def reset_input_buffer(self) -> None:
+        """Drop what the board has sent."""
+        self._board.line.take()
+
+    def reset_output_buffer(self) -> None:
+        """Nothing waits here."""
+
+    def apply_settings(self, _settings: dict[str, Any]) -> None:
+        """Nothing else has an effect."""
+
+
+class NetworkPort:
+    """A client's connection to the adapter."""
+
+    def __init__(self, connection: socket.socket, board: VirtualBoard) -> None:
+        self._connection, self._board = connection, board
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._manager = PortManager(Adapter(board), self)
+
+    def fileno(self) -> int:
+        """For select."""
+        return self._connection.fileno()
+
+    def write(self, data: bytes) -> None:
+        """Called by pyserial: bytes for the client."""
+        self._connection.sendall(data)
+
+    def receive(self) -> bool:
+        """Pass on what the client sends; False if it has gone."""
+        try:
+            data = self._connection.recv(CHUNK)
+        except ConnectionError:
+            return False
+        self._board.line.send(b"".join(self._manager.filter(data)))
+        return bool(data)
+
+    def send(self, data: bytes) -> bool:
+        """Send what the board says; False if the client has gone."""
+        try:
+            self._connection.sendall(data.replace(b"\xff", b"\xff\xff"))
+        except ConnectionError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
