@@ -147,7 +147,9 @@ def server(
             serving.close()
 
 
-def serve(flash: Path, size: int, wiring: str, port: int | None, link: Path | None) -> None:
+def serve(
+    flash: Path, size: int, wiring: str, port: int | None, link: Path | None
+) -> None:
     """Serve until interrupted, after a line that says where."""
     with server(flash, size, wiring, port, link) as serving:
         print(f"{READY}{serving.url}", flush=True)
