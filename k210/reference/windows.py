@@ -151,6 +151,6 @@ def _between(op: TensorOp, size: int, out: int) -> tuple[Array, Array, Array]:
     numbers = np.arange(out).astype(np.float32)
     middles = (numbers + half) * scale - half
     places: Array = middles if op.scalars["half_pixel"] else numbers * scale
-    first: Array = np.floor(places).astype(np.intp).clip(0)
+    first: Array = np.floor(places).astype(np.intp).clip(0, size - 1)
     last: Array = np.ceil(places).astype(np.intp).clip(None, size - 1)
     return first, last, places - first.astype(np.float32)

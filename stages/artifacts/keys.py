@@ -185,12 +185,16 @@ def sources(module: str) -> tuple[Path, ...]:
 
 @cache
 def _files(module: str) -> tuple[Path, ...]:
-    """The files of a module; a stage's package is one unit, with its templates."""
+    """The files of a module; a stage's package is one unit, with its templates.
+
+    To a package of `k210` belongs the C code that lies in it.
+    """
     base = CODE.joinpath(*module.split("."))
     if base.is_dir():
         if module.startswith("stages."):
             return (*sorted(base.rglob("*.py")), *sorted(base.rglob("*.j2")))
-        base /= "__init__"
+        code = base / "__init__.py"
+        return (*([code] if code.exists() else []), *sorted(base.glob("*.c")))
     source = base.with_suffix(".py")
     return (source,) if source.exists() else ()
 

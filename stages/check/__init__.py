@@ -7,7 +7,6 @@ to look.
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from k210 import slot
 from k210.board import Board
 from k210.errors import BoardError, UserError
 from k210.manifest import Manifest
-from k210.simulator import Simulator
+from k210.reference import Reference
 from stages import dataset
 from stages.artifacts import read_json, write_json
 from stages.boards import opened
@@ -130,20 +129,19 @@ def _climb(
 ) -> list[Step]:
     """Take all samples through all steps, a chunk at a time."""
     spec = manifest.inputs[0]
-    with ExitStack() as stack:
-        predictors = _predictors(job, board, kmodel, manifest, stack)
-        count = len(classes) if classes else None
-        steps = [Step(name, count) for name in predictors]
-        with job.console.progress("samples", len(test)) as advance:
-            for start in range(0, len(test), CHUNK):
-                images = test.images[start : start + CHUNK]
-                prepared = spec.prepare_batch(images)
-                first: list[list[Floats]] | None = None
-                for step, predict in zip(steps, predictors.values(), strict=True):
-                    outputs = predict(prepared)
-                    first = outputs if first is None else first
-                    _count_in(step, outputs, first, test.labels, start)
-                advance(start + len(images), "")
+    predictors = _predictors(job, board, kmodel, manifest)
+    count = len(classes) if classes else None
+    steps = [Step(name, count) for name in predictors]
+    with job.console.progress("samples", len(test)) as advance:
+        for start in range(0, len(test), CHUNK):
+            images = test.images[start : start + CHUNK]
+            prepared = spec.prepare_batch(images)
+            first: list[list[Floats]] | None = None
+            for step, predict in zip(steps, predictors.values(), strict=True):
+                outputs = predict(prepared)
+                first = outputs if first is None else first
+                _count_in(step, outputs, first, test.labels, start)
+            advance(start + len(images), "")
     return steps
 
 
@@ -160,7 +158,7 @@ def _count_in(
 
 
 def _predictors(
-    job: "Job", board: Board, kmodel: bytes, manifest: Manifest, stack: ExitStack
+    job: "Job", board: Board, kmodel: bytes, manifest: Manifest
 ) -> dict[str, Predict]:
     """Each step's way from prepared samples to outputs, in the ladder's order."""
     spec = manifest.inputs[0]
@@ -174,11 +172,10 @@ def _predictors(
     ):
         interpreter = Interpreter(job.input(path))
         predictors[name] = _tflite(interpreter, spec.to_float)
-    simulator = Simulator(kmodel, job.log)
-    stack.callback(simulator.close)
+    reference = Reference(kmodel)
     predictors["reference"] = lambda prepared: [
         _restored(manifest, outputs)
-        for outputs in simulator.infer([sample.tobytes() for sample in prepared])
+        for outputs in reference.infer_many(sample.tobytes() for sample in prepared)
     ]
     predictors["device"] = lambda prepared: [
         _restored(manifest, outputs)

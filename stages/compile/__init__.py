@@ -18,7 +18,7 @@ from k210.child import Child
 from k210.errors import ModelError
 from k210.kmodel import Kmodel, KmodelError
 from k210.manifest import Input, Manifest, Output
-from k210.simulator import Simulator
+from k210.reference import Reference
 from stages import tflite
 from stages.artifacts import read_json, write_json
 from stages.artifacts.keys import tool_version
@@ -46,7 +46,7 @@ def run(job: "Job") -> "Metrics":
     data = _canonical(result.kmodel)
     parsed = kmodel.parse(data)
     require_fit(parsed)
-    _require_finite(data, request.samples[:TRIALS], job.log)
+    _require_finite(parsed, request.samples[:TRIALS])
     job.output("compile/model.kmodel").write_bytes(data)
     manifest = _manifest(parsed, data, plan, spec)
     job.output("compile/manifest.json").write_bytes(manifest.to_json())
@@ -166,17 +166,12 @@ def require_fit(parsed: Kmodel) -> None:
             )
 
 
-def _require_finite(data: bytes, samples: NDArray[np.uint8], log: Path) -> None:
-    simulator = Simulator(data, log)
-    try:
-        outputs = simulator.infer([sample.tobytes() for sample in samples])
-    finally:
-        simulator.close()
-    tensors = simulator.description.outputs
-    for values in outputs:
-        for tensor, raw in zip(tensors, values, strict=True):
+def _require_finite(parsed: Kmodel, samples: NDArray[np.uint8]) -> None:
+    reference = Reference(parsed)
+    for values in reference.infer_many(sample.tobytes() for sample in samples):
+        for tensor, raw in zip(parsed.entry.outputs, values, strict=True):
             if (
-                tensor.dtype == "f32"
+                tensor.range.dtype == kmodel.DType.F32
                 and not np.isfinite(np.frombuffer(raw, "<f4")).all()
             ):
                 raise ModelError(

@@ -173,6 +173,11 @@ def test_what_an_import_imports_counts_too() -> None:
     assert names_of("compile") >= {"k210/kmodel/layer.py", "k210/manifest.py"}
 
 
+def test_c_code_counts_with_the_package_it_lies_in() -> None:
+    assert names_of("check") >= {"k210/kpu/kernel.c", "k210/kpu/fast.py"}
+    assert "k210/kpu/kernel.c" not in names_of("report")
+
+
 @pytest.mark.parametrize("stage", NAMES)
 def test_what_only_carries_results_about_does_not_count(stage: str) -> None:
     modules = {name.replace("/", ".") for name in names_of(stage)}
