@@ -4,6 +4,7 @@ pyserial's server half speaks the protocol; to it this is a serial port.
 """
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from serial.rfc2217 import PortManager
@@ -14,15 +15,20 @@ CHUNK = 1 << 16
 
 
 class Adapter:
-    """What pyserial's server takes for the serial port; most settings have no effect."""
+    """What pyserial's server takes for the serial port; most settings have no effect.
+
+    Args:
+        board: the board.
+        flush: called before a setting changes.
+    """
 
     bytesize, parity, stopbits = 8, "N", 1
     xonxoff = rtscts = dsrdtr = break_condition = False
     cts = dsr = cd = True
     ri = False
 
-    def __init__(self, board: VirtualBoard) -> None:
-        self._board = board
+    def __init__(self, board: VirtualBoard, flush: Callable[[], None]) -> None:
+        self._board, self._flush = board, flush
         self._levels = {"dtr": False, "rts": False}
 
     @property
@@ -32,6 +38,7 @@ class Adapter:
 
     @baudrate.setter
     def baudrate(self, baud: int) -> None:
+        self._flush()
         self._board.line.host_baud = float(baud)
 
     @property
@@ -53,6 +60,7 @@ class Adapter:
         self._set("rts", level)
 
     def _set(self, name: str, level: bool) -> None:
+        self._flush()
         self._levels[name] = level
         self._board.set_control(name, level)
 
@@ -73,7 +81,8 @@ class NetworkPort:
     def __init__(self, connection: socket.socket, board: VirtualBoard) -> None:
         self._connection, self._board = connection, board
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._manager = PortManager(Adapter(board), self)
+        self._from_client = bytearray()
+        self._manager = PortManager(Adapter(board, self.flush), self)
 
     def fileno(self) -> int:
         """For select."""
@@ -89,8 +98,15 @@ class NetworkPort:
             data = self._connection.recv(CHUNK)
         except ConnectionError:
             return False
-        self._board.line.send(b"".join(self._manager.filter(data)))
+        for byte in self._manager.filter(data):
+            self._from_client += byte
+        self.flush()
         return bool(data)
+
+    def flush(self) -> None:
+        """Put what has come on the line; a setting must not overtake it."""
+        self._board.line.send(bytes(self._from_client))
+        self._from_client.clear()
 
     def send(self, data: bytes) -> bool:
         """Send what the board says; False if the client has gone."""

@@ -5,7 +5,9 @@ until their time has come; what reads them asks how many have arrived. A receive
 whose baud rate is off by more than a twentieth gets garbage, as on a wire.
 """
 
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from k210.virtual.clock import HZ, Clock
 
@@ -17,6 +19,33 @@ GARBAGE = bytes((value * 37 ^ 0xA5) & 0xFF for value in range(256))
 def byte_ticks(baud: float) -> int:
     """How long a byte takes."""
     return max(1, round(BITS_PER_BYTE * HZ / baud))
+
+
+@dataclass
+class Burst:
+    """Bytes that the host sent without a pause; the first is complete at `first_at`."""
+
+    data: bytearray
+    first_at: int
+    spacing: int
+    baud: float
+
+    @property
+    def end(self) -> int:
+        """When the last byte is complete."""
+        return self.first_at + (len(self.data) - 1) * self.spacing
+
+    def arrived(self, now: int) -> int:
+        """How many bytes are complete."""
+        late = now - self.first_at
+        return min(len(self.data), late // self.spacing + 1) if late >= 0 else 0
+
+    def take(self, count: int) -> bytes:
+        """The first bytes, which are gone then."""
+        data = bytes(self.data[:count])
+        del self.data[:count]
+        self.first_at += len(data) * self.spacing
+        return data
 
 
 class Line:
@@ -33,20 +62,20 @@ class Line:
         self.host_baud = 115200.0
         self.on_input: Callable[[], None] = lambda: None
         self.lost = 0
-        self._to_chip = bytearray()
-        self._first_at = 0
-        self._spacing = 1
+        self._to_chip: deque[Burst] = deque()
         self._to_host = bytearray()
 
     def send(self, data: bytes) -> None:
         """The host sends bytes, at its baud rate, after those still on their way."""
         if not data:
             return
-        if not self._to_chip:
-            self._spacing = byte_ticks(self.host_baud)
-            self._first_at = self._clock.now + self._spacing
-        self._to_chip += data
-        self._clock.expect(self._first_at + (len(self._to_chip) - 1) * self._spacing)
+        spacing = byte_ticks(self.host_baud)
+        start = self._clock.now
+        if self._to_chip:
+            start = max(start, self._to_chip[-1].end)
+        burst = Burst(bytearray(data), start + spacing, spacing, self.host_baud)
+        self._to_chip.append(burst)
+        self._clock.expect(burst.end)
         self.on_input()
 
     def take(self) -> bytes:
@@ -62,27 +91,37 @@ class Line:
     @property
     def next_arrival(self) -> int | None:
         """When the next byte is complete at the chip, if one is on its way."""
-        return self._first_at if self._to_chip else None
+        return self._to_chip[0].first_at if self._to_chip else None
 
     def arrived(self) -> int:
         """How many bytes the chip could have by now."""
-        late = self._clock.now - self._first_at
-        if late < 0 or not self._to_chip:
-            return 0
-        return min(len(self._to_chip), late // self._spacing + 1)
+        now, count = self._clock.now, 0
+        for burst in self._to_chip:
+            there = burst.arrived(now)
+            count += there
+            if there < len(burst.data):
+                break
+        return count
 
     def receive(self, count: int, baud: float) -> bytes:
         """The next bytes, as a receiver of this baud rate gets them."""
-        data = bytes(self._to_chip[:count])
-        del self._to_chip[:count]
-        self._first_at += count * self._spacing
-        return self._heard(data, baud)
+        received = b""
+        while count and self._to_chip:
+            burst = self._to_chip[0]
+            data = burst.take(count)
+            count -= len(data)
+            received += _heard(data, burst.baud, baud)
+            if not burst.data:
+                self._to_chip.popleft()
+        return received
 
     def transmit(self, data: bytes, baud: float) -> None:
         """The chip sends bytes."""
-        self._to_host += self._heard(data, baud)
+        self._to_host += _heard(data, baud, self.host_baud)
 
-    def _heard(self, data: bytes, baud: float) -> bytes:
-        if abs(baud / self.host_baud - 1) > TOLERANCE:
-            return data.translate(GARBAGE)
-        return data
+
+def _heard(data: bytes, sent_at: float, heard_at: float) -> bytes:
+    """What a receiver makes of bytes sent at another baud rate."""
+    if abs(sent_at / heard_at - 1) > TOLERANCE:
+        return data.translate(GARBAGE)
+    return data

@@ -45,13 +45,13 @@ class Server:
             return str(self._tty and "a tty")
         return f"rfc2217://{LOOPBACK}:{self._listener.getsockname()[1]}"
 
-    def run(self) -> None:
-        """Serve until interrupted."""
-        while True:
-            self.turn()
+    def run(self, parent: int | None) -> None:
+        """Serve until interrupted, or until the file `parent` comes to its end."""
+        while self.turn(parent):
+            pass
 
-    def turn(self) -> None:
-        """Let the board go on, then see to its ports."""
+    def turn(self, parent: int | None = None) -> bool:
+        """Let the board go on, then see to its ports; False if `parent` has ended."""
         wait = self._step()
         self._send(self._board.line.take())
         sources = [
@@ -61,11 +61,15 @@ class Server:
                 self._client,
                 self._tty,
                 self._tty.control if self._tty else None,
+                parent,
             )
             if source is not None
         ]
         for source in select.select(sources, [], [], wait)[0]:
+            if source is parent:
+                return False
             self._attend(source)
+        return True
 
     def _step(self) -> float:
         """A faulty program stops; the board waits for a reset, as a crashed chip."""
@@ -148,9 +152,14 @@ def server(
 
 
 def serve(
-    flash: Path, size: int, wiring: str, port: int | None, link: Path | None
+    flash: Path,
+    size: int,
+    wiring: str,
+    port: int | None,
+    link: Path | None,
+    parent: int | None,
 ) -> None:
-    """Serve until interrupted, after a line that says where."""
+    """Serve after a line that says where, as ``Server.run`` does."""
     with server(flash, size, wiring, port, link) as serving:
         print(f"{READY}{serving.url}", flush=True)
-        serving.run()
+        serving.run(parent)
