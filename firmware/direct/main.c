@@ -49,6 +49,7 @@ struct mailbox {
     uint64_t room;
     uint64_t room_size;
     uint64_t records;
+    /* Addresses, to run a model; the answer to loading one has the sizes here. */
     uint64_t input[KMODEL_MAX_TENSORS];
     uint64_t output[KMODEL_MAX_TENSORS];
     struct record recorded[MAX_RECORDS];
@@ -145,6 +146,12 @@ static enum kmodel_status load(void) {
     mailbox->work = model.work;
     mailbox->inputs = model.inputs;
     mailbox->outputs = model.outputs;
+    for (uint32_t i = 0; i < KMODEL_MAX_TENSORS; i++) {
+        struct kmodel_tensor tensor;
+
+        mailbox->input[i] = kmodel_input(&model, i, &tensor) ? tensor.size : 0;
+        mailbox->output[i] = kmodel_output(&model, i, &tensor) ? tensor.size : 0;
+    }
     return status;
 }
 

@@ -134,7 +134,9 @@ class Runtime:
     """A chip that runs the program: everything as statuses and bytes, nothing raised.
 
     `layers` are those that the KPU ran in the last inference, `instructions` and
-    `seconds` (modelled) what it took; `mailbox` the program's last answer.
+    `seconds` (modelled) what it took; `mailbox` the program's last answer;
+    `input_sizes` and `output_sizes` the bytes of the loaded model's tensors, `image`
+    where in memory it lies.
     """
 
     def __init__(self) -> None:
@@ -150,7 +152,9 @@ class Runtime:
         self._sleep(BUDGET)
         self._mailbox = machine.core.register("a0") - MEMORY_BASE
         self.mailbox = Mailbox()
-        self._size = 0
+        self._size = self._needs = self.image = 0
+        self.input_sizes: tuple[int, ...] = ()
+        self.output_sizes: tuple[int, ...] = ()
 
     def _sleep(self, budget: int) -> None:
         """Run until the program sleeps.
@@ -202,17 +206,22 @@ class Runtime:
     def load(self, data: bytes, budget: int = BUDGET) -> int:
         """Load a kmodel; its status."""
         image, _ = self._places([len(data)])
+        self.image = image
         self.machine.memory[image : image + len(data)] = data
         self._size = len(data)
         request = Mailbox(LOAD, image=image + MEMORY_BASE, image_size=len(data))
         status = self._ask(request, budget=budget)
         self._needs = self.mailbox.needs_working
+        start = self._mailbox + Mailbox.FORM.size
+        end = start + Mailbox.TENSORS.size
+        sizes = Mailbox.TENSORS.unpack(self.machine.memory[start:end])
+        self.input_sizes = sizes[: self.mailbox.inputs]
+        self.output_sizes = sizes[TENSORS : TENSORS + self.mailbox.outputs]
         return status
 
     def infer(
         self,
         inputs: Sequence[bytes],
-        outputs: Sequence[int],
         *,
         record: bool = False,
         copy: bool = False,
@@ -223,7 +232,6 @@ class Runtime:
 
         Args:
             inputs: the bytes of each input.
-            outputs: the size of each output.
             record: whether to record operations; then `records` has them.
             copy: whether to record what they write, which takes time of theirs.
             skip: how many records to leave out.
@@ -234,6 +242,7 @@ class Runtime:
             Fault: the program, or the model, did what the chip does not have.
         """
         memory = self.machine.memory
+        outputs = self.output_sizes
         sizes = [self._size, self._needs, *map(len, inputs), *outputs]
         _, working, *tensors, rest = self._places(sizes)
         given, taken = tensors[: len(inputs)], tensors[len(inputs) :]
@@ -295,8 +304,6 @@ class DirectEngine:
     def __init__(self, model: Kmodel) -> None:
         self.model = model
         self.runtime = Runtime()
-        self._input_sizes = [each.range.size for each in model.entry.inputs]
-        self._output_sizes = [each.range.size for each in model.entry.outputs]
         status = self.runtime.load(model.data)
         self._check(status, "does not load the kmodel")
 
@@ -333,17 +340,17 @@ class DirectEngine:
     def _infer(
         self, data: bytes, record: bool = False, copy: bool = False, skip: int = 0
     ) -> list[bytes]:
-        if len(data) != sum(self._input_sizes):
+        sizes = self.runtime.input_sizes
+        if len(data) != sum(sizes):
             raise ModelError(
-                f"the model takes {sum(self._input_sizes)} bytes of input and was "
-                f"given {len(data)}"
+                f"the model takes {sum(sizes)} bytes of input and was given {len(data)}"
             )
         inputs, start = [], 0
-        for size in self._input_sizes:
+        for size in sizes:
             inputs.append(data[start : start + size])
             start += size
         status, outputs = self.runtime.infer(
-            inputs, self._output_sizes, record=record, copy=copy, skip=skip
+            inputs, record=record, copy=copy, skip=skip
         )
         self._check(status, "does not run the kmodel")
         return outputs
