@@ -160,6 +160,30 @@ def _stamped(image: bytes) -> bytes:
     return image[:start] + digest + image[start + DIGEST_SIZE :]
 
 
+def image() -> bytes:
+    """The firmware of this checkout, built if it is not up to date.
+
+    Raises:
+        BoardError: it does not build.
+    """
+    built, key = OUTPUT / "firmware.bin", OUTPUT / "firmware.key"
+    wanted = _key()
+    if not key.exists() or key.read_text() != wanted or not built.exists():
+        build(app(), OUTPUT / "firmware.elf")
+        key.write_text(wanted)
+    return built.read_bytes()
+
+
+def _key() -> str:
+    """What the firmware is made of, in one digest."""
+    made_of = hashlib.sha256(Path(__file__).read_bytes())
+    for path in sorted(ROOT.rglob("*")):
+        if path.is_file():
+            made_of.update(path.relative_to(ROOT).as_posix().encode())
+            made_of.update(path.read_bytes())
+    return made_of.hexdigest()
+
+
 def digest(image: bytes) -> str:
     """The digest that a built image carries, in hexadecimal."""
     start = MARK_OFFSET + len(MARK)

@@ -9,12 +9,10 @@ import time
 import zlib
 from collections.abc import Callable
 
-import serial
-
 from k210 import slip
 from k210.boards import BoardType
 from k210.errors import BoardError
-from k210.ports import read_some, write_all
+from k210.ports import Port, read_some, write_all
 
 ROM_BAUD = 115200
 MEMORY_BASE = 0x8000_0000
@@ -31,7 +29,7 @@ TRIES = 3
 class Isp:
     """A session with the ROM of the board on a port."""
 
-    def __init__(self, port: serial.SerialBase, kind: BoardType) -> None:
+    def __init__(self, port: Port, kind: BoardType) -> None:
         self._port, self._kind = port, kind
         self._decoder = slip.Decoder()
         self._frames: list[bytes] = []

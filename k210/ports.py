@@ -1,14 +1,45 @@
 """Opens serial ports, local ones and URLs, without resetting what hangs on them."""
 
+from typing import Any, Protocol
+
 import serial
 
 from k210.errors import BoardError
 
+
+class Port(Protocol):
+    """What we use of pyserial's ports, which its types know only in part."""
+
+    port: str | None
+    baudrate: int
+    dtr: bool
+    rts: bool
+
+    @property
+    def in_waiting(self) -> int:
+        """Bytes that have arrived and were not read."""
+
+    def read(self, size: int = 1, /) -> bytes:
+        """At most so many bytes; fewer if no more come in time."""
+
+    def write(self, data: bytes, /) -> int | None:
+        """Send bytes."""
+
+    def flush(self) -> None:
+        """Wait until all is sent."""
+
+    def reset_input_buffer(self) -> None:
+        """Drop what has arrived."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
 READ_TIMEOUT_S = 0.01
-"""How long a read waits for the first byte; set once, for URLs renegotiate on change."""
+"""How long a read waits for the first byte; URLs would renegotiate if it changed."""
 
 
-def open_port(port: str, baud: int) -> serial.SerialBase:
+def open_port(port: str, baud: int) -> Port:
     """The port, with DTR and RTS off.
 
     Args:
@@ -19,7 +50,7 @@ def open_port(port: str, baud: int) -> serial.SerialBase:
         BoardError: it cannot be opened.
     """
     try:
-        opened: serial.SerialBase = serial.serial_for_url(
+        opened: Any = serial.serial_for_url(
             port, baud, timeout=READ_TIMEOUT_S, do_not_open=True
         )
         opened.dtr = opened.rts = False
@@ -29,10 +60,11 @@ def open_port(port: str, baud: int) -> serial.SerialBase:
             f"the port {port} cannot be opened ({error}): check board.port, the cable "
             "and your permissions"
         ) from None
-    return opened
+    found: Port = opened
+    return found
 
 
-def read_some(port: serial.SerialBase) -> bytes:
+def read_some(port: Port) -> bytes:
     """What has arrived, or after a short wait nothing.
 
     Raises:
@@ -47,7 +79,7 @@ def read_some(port: serial.SerialBase) -> bytes:
     return data
 
 
-def write_all(port: serial.SerialBase, data: bytes) -> None:
+def write_all(port: Port, data: bytes) -> None:
     """Send bytes.
 
     Raises:

@@ -31,7 +31,6 @@ enum {
     FRAME_8_BITS = 7,
     FRAME_32_BITS = 31,
     STATUS_BUSY = 1u << 0,
-    STATUS_TX_NOT_FULL = 1u << 1,
     STATUS_TX_EMPTY = 1u << 2,
     FIFO_FRAMES = 32,
     SLAVE_FLASH = 1u << 0,
@@ -238,10 +237,10 @@ static void send_words(uint32_t first, const uint8_t *data, size_t words) {
         spi->data = get_word(data + sent * WORD_SIZE);
     }
     spi->slave_enable = SLAVE_FLASH;
-    for (; sent < words; sent++) {
-        while (!(spi->status & STATUS_TX_NOT_FULL)) {
+    while (sent < words) {
+        for (size_t room = FIFO_FRAMES - spi->tx_level; room && sent < words; room--) {
+            spi->data = get_word(data + sent++ * WORD_SIZE);
         }
-        spi->data = get_word(data + sent * WORD_SIZE);
     }
     end();
 }

@@ -34,8 +34,8 @@ enum {
     FCR_ENABLE = 1u << 0,
     FCR_CLEAR = 3u << 1,
     FCR_DMA = 1u << 3,
-    LSR_TX_FULL = 1u << 5,
     LSR_TX_EMPTY = 1u << 6,
+    FIFO_BYTES = 16,
     FRACTION_STEPS = 16,
     OVERSAMPLING = 16,
     DMA_CHANNEL = 5,
@@ -86,10 +86,11 @@ void uart_set_baud(uint32_t baud) {
 }
 
 void uart_write(const uint8_t *data, size_t length) {
-    for (size_t i = 0; i < length; i++) {
-        while (uart->line_status & LSR_TX_FULL) {
+    while (length) {
+        for (size_t room = FIFO_BYTES - uart->tx_level; room && length; room--) {
+            uart->data = *data++;
+            length--;
         }
-        uart->data = data[i];
     }
 }
 

@@ -6,12 +6,10 @@ import time
 from dataclasses import dataclass
 from enum import IntEnum
 
-import serial
-
 from k210.errors import BoardError
 from k210.link.frame import VERSION, Decoder, Frame, Kind, encode
 from k210.link.stream import Stream
-from k210.ports import read_some, write_all
+from k210.ports import Port, read_some, write_all
 
 HEADER = struct.Struct("<BBHI")
 WELCOME = struct.Struct("<HI")
@@ -68,7 +66,7 @@ class Link:
         payload_bytes: bytes of requests given to the link so far.
     """
 
-    def __init__(self, port: serial.SerialBase) -> None:
+    def __init__(self, port: Port) -> None:
         self._port = port
         self._stream: Stream | None = None
         self._received = bytearray()

@@ -82,7 +82,9 @@ class NetworkPort:
         self._connection, self._board = connection, board
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._from_client = bytearray()
-        self._manager = PortManager(Adapter(board, self.flush), self)
+        adapter: Any = Adapter(board, self.flush)
+        connection_for_manager: Any = self
+        self._manager = PortManager(adapter, connection_for_manager)
 
     def fileno(self) -> int:
         """For select."""

@@ -74,7 +74,7 @@ class Chip:
         """The receiver that SYSCTL routes to a DMA channel."""
         number, odd = divmod(self.sysctl.dma_request(channel) - FIRST_UART_REQUEST, 2)
         uart = self.uarts.get(number + 1)
-        return uart.receive_many if uart and not odd else None
+        return uart if uart and not odd else None
 
     def _notice_input(self) -> None:
         for uart in self.uarts.values():

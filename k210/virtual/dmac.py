@@ -7,6 +7,8 @@ gives it back. Transfers are made when somebody looks: at the target register.
 
 import struct
 from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 from k210.virtual.core import Fault
 from k210.virtual.machine import UNCACHED_BASE, Machine
@@ -22,8 +24,15 @@ EXPECTED_CONFIG = 0xF | 2 << 32
 CONFIG_MASK = 0xF | 7 << 32
 WORD = 4
 
-Source = Callable[[int], bytes]
-"""Gives at most so many bytes of what has arrived; 0 means that nothing takes them."""
+
+class Source(Protocol):
+    """A peripheral that a channel takes bytes from."""
+
+    drain: Callable[[], None] | None
+    """To be called when the peripheral wants to get rid of what has arrived."""
+
+    def receive_many(self, most: int) -> bytes:
+        """At most so many bytes of what has arrived; 0: nothing takes them."""
 
 
 class Channel:
@@ -64,7 +73,7 @@ class Channel:
     def advance(self, source: Source) -> None:
         """Transfer all that has arrived, as far as there are blocks for it."""
         while self._left or self._load():
-            data = source(self._left)
+            data = source.receive_many(self._left)
             if not data:
                 return
             view = self._view(self.target, WORD * len(data)).cast("I")
@@ -74,7 +83,7 @@ class Channel:
             self._left -= len(data)
             if not self._left:
                 self._use_up()
-        source(0)
+        source.receive_many(0)
 
     def _use_up(self) -> None:
         view = self._view(self._block + CONTROL_OFFSET, 8).cast("Q")
@@ -107,7 +116,7 @@ class Dmac:
         channel = self._running.get(number)
         if channel is not None and register in (TARGET, TARGET + 4):
             if register == TARGET:
-                self._advance(number, channel)
+                self._advance(number)
             return channel.target >> (32 if register != TARGET else 0) & 0xFFFF_FFFF
         return self._words.get(offset, 0)
 
@@ -124,8 +133,8 @@ class Dmac:
                 continue
             if value >> number & 1:
                 self._start(number)
-            else:
-                self._running.pop(number, None)
+            elif self._running.pop(number, None) and (source := self._source(number)):
+                source.drain = None
 
     def _start(self, number: int) -> None:
         base = FIRST_CHANNEL + number * STRIDE
@@ -136,11 +145,13 @@ class Dmac:
             )
         channel = self._running[number] = Channel(self._machine, number)
         channel.start(self._register(base + LIST))
+        if source := self._source(number):
+            source.drain = partial(self._advance, number)
 
     def _register(self, offset: int) -> int:
         return self._words.get(offset, 0) | self._words.get(offset + 4, 0) << 32
 
-    def _advance(self, number: int, channel: Channel) -> None:
+    def _advance(self, number: int) -> None:
         source = self._source(number)
         if source is not None:
-            channel.advance(source)
+            self._running[number].advance(source)

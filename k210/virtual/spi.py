@@ -40,6 +40,7 @@ class Spi:
         self._done_at = 0
         self._received: deque[int] = deque()
         self._polls = 0
+        self._ticks = 0
 
     @property
     def _frame_bits(self) -> int:
@@ -55,8 +56,10 @@ class Spi:
 
     @property
     def _frame_ticks(self) -> int:
-        divider = max(2, self._registers.get(BAUDR, 2))
-        return max(1, round(self._frame_bits * divider * HZ / self._hz()))
+        if not self._ticks:
+            divider = max(2, self._registers.get(BAUDR, 2))
+            self._ticks = max(1, round(self._frame_bits * divider * HZ / self._hz()))
+        return self._ticks
 
     def read(self, offset: int, size: int) -> int:
         """A register; DR takes a received frame."""
@@ -65,8 +68,7 @@ class Spi:
         if offset == RXFLR:
             return self._receive_level()
         if offset == TXFLR:
-            self._settle()
-            return self._transmit_level()
+            return self._poll_transmit_level()
         if DR <= offset < DR_END:
             return self._take()
         return self._registers.get(offset, 0)
@@ -79,6 +81,7 @@ class Spi:
         if (offset in (SER, SSIENR) and not value) or offset == CTRLR0:
             self._finish()
         self._registers[offset] = value
+        self._ticks = 0
         if offset == SSIENR and not value:
             self._waiting.clear()
             self._received.clear()
@@ -142,6 +145,13 @@ class Spi:
             return 0
         left = max(0, self._done_at - self._clock.now)
         return -(-left // self._frame_ticks)
+
+    def _poll_transmit_level(self) -> int:
+        """TXFLR; a program that finds the FIFO full waits until it is half empty."""
+        if self._transmit_level() >= FIFO:
+            self._clock.skip_to(self._done_at - FIFO // 2 * self._frame_ticks)
+        self._settle()
+        return self._transmit_level()
 
     def _receive_level(self) -> int:
         """Frames that have come in and were not taken."""

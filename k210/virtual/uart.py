@@ -33,6 +33,9 @@ class Uart:
         hz: gives the clock it divides.
         rx: gives the line, if a pin is set up to receive from it.
         tx: gives the line, if a pin is set up to send to it.
+
+    Attributes:
+        drain: has the DMA channel that takes what arrives do so, if there is one.
     """
 
     def __init__(
@@ -46,10 +49,14 @@ class Uart:
     ) -> None:
         self._clock, self._interrupts, self._source = clock, interrupts, source
         self._hz, self._rx, self._tx = hz, rx, tx
+        self.drain: Callable[[], None] | None = None
         self.reset()
 
     def reset(self) -> None:
         """As after a reset."""
+        self.drain = None
+        self._baud: float | None = None
+        self._byte_ticks = 1
         self._registers: dict[int, int] = {}
         self._divisor = [0, 0]
         self._received = bytearray()
@@ -61,7 +68,13 @@ class Uart:
 
     @property
     def baud(self) -> float:
-        """The baud rate that the divisor gives."""
+        """The baud rate that the divisor gave when a setting last changed."""
+        if self._baud is None:
+            self._baud = self._divided()
+            self._byte_ticks = byte_ticks(self._baud)
+        return self._baud
+
+    def _divided(self) -> float:
         fraction = self._registers.get(DLF, 0) & 15
         sixteenths = (self._divisor[1] << 8 | self._divisor[0]) * 16 + fraction
         return self._hz() / max(1, sixteenths)
@@ -75,7 +88,7 @@ class Uart:
         if offset == RFL:
             return self._receive_level()
         if offset == TFL:
-            return self._transmit_level()
+            return self._poll_transmit_level()
         if offset == FCR:
             self._fill()
             return IIR_FIFOS | (IIR_RECEIVED if self._received else IIR_NONE)
@@ -91,6 +104,7 @@ class Uart:
             self._send(value & 0xFF)
         else:
             self._registers[offset] = value
+            self._baud = None
             if offset == FCR and value & FCR_CLEAR_RECEIVER:
                 self._fill()
                 self._received.clear()
@@ -105,7 +119,7 @@ class Uart:
         A channel that takes nothing leaves the FIFO to run over.
         """
         if not most:
-            self._fill()
+            self._fill_fifo()
             return b""
         data = bytes(self._received[:most])
         del self._received[:most]
@@ -114,6 +128,13 @@ class Uart:
         return data + (line.receive(count, self.baud) if line and count else b"")
 
     def _fill(self) -> None:
+        """Let DMA have what has arrived, or else the FIFO."""
+        if self.drain is not None:
+            self.drain()
+        else:
+            self._fill_fifo()
+
+    def _fill_fifo(self) -> None:
         """Let the FIFO have what has arrived; what does not fit is lost."""
         line = self._rx()
         if line is None or not (count := line.arrived()):
@@ -142,15 +163,21 @@ class Uart:
         return value
 
     def _send(self, value: int) -> None:
-        line = self._tx()
+        line, baud = self._tx(), self.baud
         if line is not None:
-            line.transmit(bytes([value]), self.baud)
+            line.transmit(bytes([value]), baud)
         start = max(self._sent_at, self._clock.now)
-        self._sent_at = start + byte_ticks(self.baud)
+        self._sent_at = start + self._byte_ticks
+
+    def _poll_transmit_level(self) -> int:
+        """TFL; a program that finds the FIFO full waits until it is half empty."""
+        if self._transmit_level() >= FIFO:
+            self._clock.skip_to(self._sent_at - FIFO // 2 * self._byte_ticks)
+        return self._transmit_level()
 
     def _transmit_level(self) -> int:
         left = max(0, self._sent_at - self._clock.now)
-        return min(FIFO, -(-left // byte_ticks(self.baud)))
+        return min(FIFO, -(-left // self._byte_ticks))
 
     def _line_status(self) -> int:
         """LSR, after waiting for the transmitter if it is busy."""
@@ -159,7 +186,7 @@ class Uart:
         status |= LSR_OVERRUN if self._overrun else 0
         self._overrun = False
         if self._transmit_level() >= FIFO:
-            self._clock.skip_to(self._sent_at - (FIFO - 1) * byte_ticks(self.baud))
+            self._clock.skip_to(self._sent_at - (FIFO - 1) * self._byte_ticks)
         elif not self._received:
             self._clock.skip_to(self._sent_at)
         if self._registers.get(IER, 0) & IER_THRESHOLD:
