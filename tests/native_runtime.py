@@ -27,7 +27,10 @@ FLAGS = (
 )
 KPU_RAM = 2 * 1024 * 1024
 PRIVATE_WORDS, ENTRY = 2560, 0xFFFF
-TYPES: dict[int, np.dtype[Any]] = {4: np.dtype(np.uint8), 9: np.dtype(np.float32)}
+TYPES: dict[int, np.dtype[Any]] = {
+    number: np.dtype(kind)
+    for number, kind in ((0, np.int8), (4, np.uint8), (9, np.float32))
+}
 
 _u32, _pointer = ctypes.c_uint32, ctypes.c_void_p
 
