@@ -3,7 +3,7 @@
     python tests/fuzz_native.py COUNT SEED KMODEL...
 
 An access outside the runtime's memory ends the process. Prints, as JSON, how often each
-status was seen, of loading and of running.
+status was seen, of loading and of running; "refused" are those that the parser accepts.
 """
 
 import collections
@@ -13,6 +13,8 @@ from pathlib import Path
 
 import mutants
 import native_runtime
+
+from k210 import kmodel
 
 WORK = 3_000_000
 """Steps above which an accepted kmodel is not run: it would only take time."""
@@ -26,7 +28,17 @@ def fuzz(data: bytes, count: int, seed: int) -> collections.Counter[str]:
         seen[f"load {model.status}"] += 1
         if model.status == 0:
             seen[_run(model)] += 1
+        elif _parses(mutant):
+            seen[f"refused {model.status}"] += 1
     return seen
+
+
+def _parses(mutant: bytes) -> bool:
+    try:
+        kmodel.parse(mutant)
+    except kmodel.KmodelError:
+        return False
+    return True
 
 
 def _run(model: native_runtime.LoadedModel) -> str:

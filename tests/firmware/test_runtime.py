@@ -17,7 +17,7 @@ from k210 import kmodel
 from k210.reference import Reference
 
 FUZZER = Path(__file__).parents[1] / "fuzz_native.py"
-BAD_HEADER, TRUNCATED, TOO_MANY_LOADS = 2, 3, 12
+BAD_HEADER, UNSUPPORTED, TOO_MANY_LOADS, TOO_BIG = 2, 8, 12, 15
 NO_MEMORY_STATUS, BAD_LAYER, OVERLAP = 16, 11, 13
 
 
@@ -186,6 +186,11 @@ def test_damaged_kmodels_end_in_a_status(files: list[Path]) -> None:
     outcomes = fuzzed(600, 1, files)
     assert len(outcomes) > 10
     assert outcomes["load 0"] > 20
+
+
+def test_the_runtime_accepts_what_the_parser_accepts(files: list[Path]) -> None:
+    refused = {key for key in fuzzed(600, 7, files) if key.startswith("refused")}
+    assert refused <= {f"refused {UNSUPPORTED}", f"refused {TOO_BIG}"}
 
 
 @pytest.mark.long
