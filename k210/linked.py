@@ -52,9 +52,10 @@ class LinkedBoard:
         self, spec: BoardSpec, port: Port, release: Callable[[], None], fresh: bool
     ) -> None:
         self._spec, self._port, self._release = spec, port, release
-        self._kind = board_type(spec.kind or "dan")
+        self._kind = board_type(spec.kind or usual_kind(spec.port))
         self._link = Link(port)
         self._open = True
+        self._flash_size = 0
         self._ticks_per_second = 1
         self._description: Description | None = None
         try:
@@ -266,7 +267,7 @@ def open_linked(spec: BoardSpec) -> LinkedBoard:
         return LinkedBoard(spec, open_port(spec.port, spec.baud), lambda: None, False)
     from k210.virtual.process import BoardProcess
 
-    kind = spec.kind or "virtual"
+    kind = spec.kind or usual_kind(spec.port)
     process = BoardProcess(spec.flash_image, spec.flash_size, kind, spec.log)
     try:
         port = open_port(process.url, ROM_BAUD)
@@ -274,6 +275,11 @@ def open_linked(spec: BoardSpec) -> LinkedBoard:
         process.close()
         raise
     return LinkedBoard(spec, port, process.close, True)
+
+
+def usual_kind(port: str) -> str:
+    """The type of board to expect on a port when the project names none."""
+    return "virtual" if port == "virtual" else "dan"
 
 
 def load_firmware(port: Port, kind: BoardType, image: bytes) -> None:

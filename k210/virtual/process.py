@@ -22,7 +22,8 @@ class BoardProcess:
     """
 
     def __init__(self, flash: Path, size: int, wiring: str, log: Path) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
+        for path in (flash, log):
+            path.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "k210.virtual", str(flash)]
         options = ["--size", str(size), "--type", wiring, "--rfc2217", "0", "--child"]
         with log.open("ab") as errors:
