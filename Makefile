@@ -30,6 +30,7 @@ firmware: setup
 bench: setup
 	$(PYTHON) bench/noop.py
 	$(PYTHON) bench/timing_model.py
+	$(PYTHON) bench/reference.py
 
 # What is generated and kept in the tree: the YAML's schema and its reference.
 docs: setup

@@ -26,6 +26,16 @@ class _Map(ctypes.Structure):
     _fields_ = [("data", _ADDRESS)] + [(n, _NUMBER) for n in (*_MAP, "line_step")]
 
 
+class _Tables(ctypes.Structure):
+    """`struct kpu_tables`."""
+
+    _fields_ = [
+        ("weights", _ADDRESS),
+        ("batch_norm", _ADDRESS),
+        ("activation", _ADDRESS),
+    ]
+
+
 class _Layer(ctypes.Structure):
     """`struct kpu_layer`."""
 
@@ -45,9 +55,10 @@ def prepare() -> None:
 def _library() -> ctypes.CDLL:
     library = native.load(Path(__file__).with_name("kernel.c"))
     layer, image = ctypes.POINTER(_Layer), ctypes.POINTER(_Map)
+    tables = ctypes.POINTER(_Tables)
     library.kpu_scratch_bytes.argtypes = [layer, image]
     library.kpu_scratch_bytes.restype = _NUMBER
-    library.kpu_run_layer.argtypes = [layer, image, image, *[_ADDRESS] * 4]
+    library.kpu_run_layer.argtypes = [layer, image, image, tables, _ADDRESS]
     library.kpu_run_layer.restype = None
     library.kpu_copy_map.argtypes = [image, image]
     library.kpu_copy_map.restype = None
@@ -103,8 +114,8 @@ class Kernel:
 
     def __init__(self, layer: Layer) -> None:
         tables = layer.weights, layer.batch_norm, layer.activation
-        self._tables = [np.ascontiguousarray(table) for table in tables]
-        self._addresses = [table.ctypes.data for table in self._tables]
+        self._arrays = [np.ascontiguousarray(table) for table in tables]
+        self._tables = _Tables(*(array.ctypes.data for array in self._arrays))
         names = (name for name, *_ in _Layer._fields_)
         self._layer = _Layer(*(int(getattr(layer, name)) for name in names))
         self._library = _library()
@@ -118,7 +129,7 @@ class Kernel:
         scratch = np.empty(size + _ALIGNMENT, np.uint8)
         start = scratch.ctypes.data + -scratch.ctypes.data % _ALIGNMENT
         self._library.kpu_run_layer(
-            self._layer, source.layout, target.layout, *self._addresses, start
+            self._layer, source.layout, target.layout, self._tables, start
         )
 
 

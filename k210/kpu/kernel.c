@@ -8,6 +8,7 @@
  *
  * Nothing here allocates or needs a C library: the caller passes the scratch memory.
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #define TILE 32     /* positions computed together */
@@ -34,6 +35,13 @@ struct kpu_map {
 struct kpu_layer {
     int64_t kernel, depthwise, pool, pad_value;
     int64_t arg_x, shr_x, arg_w, shr_w, arg_add;
+};
+
+/** The bytes that the layer's addresses point to. */
+struct kpu_tables {
+    const uint8_t *weights; /* outputs × inputs × k × k, depthwise channels × k × k */
+    const uint8_t *batch_norm; /* 8 bytes per output channel */
+    const uint8_t *activation; /* 144 bytes, shifts below 64 */
 };
 
 struct activation {
@@ -306,50 +314,52 @@ EXPORT int64_t kpu_scratch_bytes(const struct kpu_layer *layer,
     return lay_out(&work, layer, in, 0);
 }
 
-/**
- * Run one layer.
- *
- * `weights` are u8, outputs × inputs × k × k (depthwise: channels × k × k);
- * `batch_norm` 8 bytes per output channel; `table` the 144 bytes of an activation, its
- * shifts below 64. `scratch` is 64-byte aligned and has kpu_scratch_bytes.
- */
-EXPORT void kpu_run_layer(const struct kpu_layer *layer, const struct kpu_map *in,
-                          const struct kpu_map *out, const uint8_t *weights,
-                          const uint8_t *batch_norm, const uint8_t *table,
-                          uint8_t *scratch) {
+/** Run `lanes` output channels from `first` on, and write them. */
+static void run_channels(const struct work *work, const struct kpu_layer *layer,
+                         const struct kpu_tables *tables,
+                         const struct activation *activation, const struct kpu_map *out,
+                         int64_t first, int64_t lanes) {
     const struct pooling *pool = &POOLS[layer->pool];
+    const uint8_t *plane = work->planes;
+    int64_t inputs = work->depth / work->taps, constant[LANES];
+    /* where one pixel of a window is taken, only its lines are computed */
+    bool sparse = pool->take == TAKE_ONE && pool->stride > 1;
+    int64_t step = sparse ? pool->stride * work->pitch : work->positions;
+    int64_t run = sparse ? work->width : work->positions;
+    load_weights(work, tables->weights + first * work->depth, lanes, constant);
+    for (int64_t lane = 0; lane < lanes; lane++) {
+        constant[lane] = plus(times(layer->arg_w, constant[lane]) >> layer->shr_w,
+                              times(layer->arg_add, inputs));
+    }
+    if (layer->depthwise) {
+        plane += first * work->plane_step;
+    }
+    for (int64_t at = 0; at < work->positions; at += step) {
+        if (layer->depthwise || first == 0) {
+            fill_from_x(work, layer, plane, at, at + run);
+        }
+        run_block(work, activation, plane, tables->batch_norm + 8 * first, constant,
+                  lanes, at, at + run);
+    }
+    for (int64_t lane = 0; lane < lanes; lane++) {
+        write_pooled(pool, work, work->maps + lane * work->map_step, out, first + lane);
+    }
+}
+
+/** Run one layer; `scratch` is 64-byte aligned and has kpu_scratch_bytes. */
+EXPORT void kpu_run_layer(const struct kpu_layer *layer, const struct kpu_map *in,
+                          const struct kpu_map *out, const struct kpu_tables *tables,
+                          uint8_t *scratch) {
     struct activation activation;
     struct work work;
     lay_out(&work, layer, in, scratch);
-    decode_activation(&activation, table);
+    decode_activation(&activation, tables->activation);
     fill_planes(&work, in, (uint8_t)layer->pad_value);
     fill_offsets(&work, layer->kernel);
-    /* where one pixel of a window is taken, only its lines are computed */
-    int64_t skip = pool->take == TAKE_ONE ? pool->stride : 1;
-    int64_t step = skip > 1 ? skip * work.pitch : work.positions;
-    int64_t run = skip > 1 ? work.width : work.positions;
     int64_t block = layer->depthwise ? 1 : LANES;
-    int64_t inputs = layer->depthwise ? 1 : in->channels;
     for (int64_t c = 0; c < out->channels; c += block) {
         int64_t lanes = out->channels - c < block ? out->channels - c : block;
-        const uint8_t *plane =
-            work.planes + (layer->depthwise ? c * work.plane_step : 0);
-        int64_t constant[LANES];
-        load_weights(&work, weights + c * work.depth, lanes, constant);
-        for (int64_t lane = 0; lane < lanes; lane++) {
-            constant[lane] = plus(times(layer->arg_w, constant[lane]) >> layer->shr_w,
-                                  times(layer->arg_add, inputs));
-        }
-        for (int64_t at = 0; at < work.positions; at += step) {
-            if (layer->depthwise || c == 0) {
-                fill_from_x(&work, layer, plane, at, at + run);
-            }
-            run_block(&work, &activation, plane, batch_norm + 8 * c, constant, lanes,
-                      at, at + run);
-        }
-        for (int64_t lane = 0; lane < lanes; lane++) {
-            write_pooled(pool, &work, work.maps + lane * work.map_step, out, c + lane);
-        }
+        run_channels(&work, layer, tables, &activation, out, c, lanes);
     }
 }
 
