@@ -6,7 +6,7 @@ only be read: an access outside ends the process. The KPU behind it is `k210.kpu
 
 import ctypes
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,10 @@ FLAGS = (
 )
 KPU_RAM = 2 * 1024 * 1024
 PRIVATE_WORDS, ENTRY = 2560, 0xFFFF
-TYPES = {4: np.dtype(np.uint8), 9: np.dtype(np.float32)}
+TYPES: dict[int, np.dtype[Any]] = {
+    number: np.dtype(kind)
+    for number, kind in ((0, np.int8), (4, np.uint8), (9, np.float32))
+}
 
 _u32, _pointer = ctypes.c_uint32, ctypes.c_void_p
 
@@ -178,7 +181,7 @@ class Guarded:
     def array(self) -> NDArray[np.uint8]:
         """What it holds, in place."""
         raw = (ctypes.c_uint8 * self.size).from_address(self.address)
-        return np.frombuffer(raw, np.uint8)
+        return np.ctypeslib.as_array(raw)
 
     def __del__(self) -> None:
         start, size = self._first - mmap.PAGESIZE, self._bytes + 2 * mmap.PAGESIZE
@@ -193,9 +196,14 @@ def _protect(address: int, size: int, how: int) -> None:
 
 
 class LoadedModel:
-    """A kmodel in the runtime; `status` is 0 if it was accepted."""
+    """A kmodel in the runtime; `status` is 0 if it was accepted.
+
+    `on_layer` is called with the words of every layer that is run, and its three tables
+    as bytes; `working_size` is what the runtime is told that it has.
+    """
 
     def __init__(self, data: bytes) -> None:
+        self.on_layer: Callable[..., None] = lambda *_: None
         self._library = library()
         self._image = Guarded(len(data))
         self._image.fill(data)
@@ -204,6 +212,7 @@ class LoadedModel:
         self.status = self._library.kmodel_load(
             self.model, self._image.address, len(data)
         )
+        self.working_size = self.model.memory.working
         self.ram = Guarded(KPU_RAM)
         self._run_layer = RunLayer(self._compute)
         self._uncached = Uncached(lambda _context, address: address)
@@ -226,12 +235,13 @@ class LoadedModel:
         inputs = 1 if registers.depth_wise_layer else registers.i_ch_num + 1
         outputs = registers.o_ch_num + 1
         weights = outputs * inputs * registers.kernel**2
-        RamLayer(
-            registers,
+        tables = (
             ctypes.string_at(layer.contents.weights, weights),
             ctypes.string_at(layer.contents.batch_norm, outputs * 8),
             ctypes.string_at(layer.contents.activation, 144),
-        ).run(self.ram.array())
+        )
+        RamLayer(registers, *tables).run(self.ram.array())
+        self.on_layer(raw, *tables)
         return True
 
     def infer(
@@ -250,7 +260,7 @@ class LoadedModel:
             (_pointer * len(given))(*(each.address for each in given)),
             (_pointer * len(taken))(*(each.address for each in taken)),
             working.address,
-            working.size,
+            self.working_size,
             hook,
             None,
         )
@@ -264,7 +274,8 @@ class LoadedModel:
             function, index = op.contents.function, op.contents.index
             name = f"s{index}" if function == ENTRY else f"k{function}.{index}"
             view = op.contents.outputs[0]
-            trace[name] = out = np.empty(view.shape[: view.rank], TYPES[view.type])
+            shape = tuple(view.shape[: view.rank])
+            trace[name] = out = np.empty(shape, TYPES[view.type])
             self._library.kmodel_view_read(view, out.ctypes.data)
 
         return tell

@@ -9,9 +9,10 @@
 enum {
     VERSION = 1,
     VERSION_AT = 8,
-    OFFSET_AT = 16,
-    LENGTH_AT = 20,
-    DIGEST_AT = 24,
+    KMODEL_AT = 16,
+    KNOWN_ANSWERS_AT = 96,
+    LENGTH = 4, /* behind a part's offset */
+    DIGEST = 8,
     CRC_AT = 140,
     HEADER_USED = 144,
 };
@@ -24,7 +25,8 @@ static bool is_header(const uint8_t *header) {
            get_u32(header + CRC_AT) == crc32(0, header, CRC_AT);
 }
 
-bool slot_find(uint32_t address, struct slot_kmodel *kmodel) {
+/* The part whose fields are at `field` of the header. */
+static bool find_part(uint32_t address, uint32_t field, struct slot_kmodel *part) {
     uint8_t header[HEADER_USED];
     uint32_t size = nor_size();
 
@@ -32,13 +34,21 @@ bool slot_find(uint32_t address, struct slot_kmodel *kmodel) {
         return false;
     }
     nor_read(address, header, sizeof header);
-    uint32_t offset = get_u32(header + OFFSET_AT);
+    uint32_t offset = get_u32(header + field);
 
-    kmodel->length = get_u32(header + LENGTH_AT);
-    kmodel->address = address + offset;
-    memcpy(kmodel->digest, header + DIGEST_AT, SHA256_SIZE);
+    part->length = get_u32(header + field + LENGTH);
+    part->address = address + offset;
+    memcpy(part->digest, header + field + DIGEST, SHA256_SIZE);
     return is_header(header) && offset <= size - address &&
-           kmodel->length <= size - kmodel->address;
+           part->length <= size - part->address;
+}
+
+bool slot_find(uint32_t address, struct slot_kmodel *kmodel) {
+    return find_part(address, KMODEL_AT, kmodel);
+}
+
+bool slot_find_known_answers(uint32_t address, struct slot_kmodel *block) {
+    return find_part(address, KNOWN_ANSWERS_AT, block) && block->length > 0;
 }
 
 bool slot_read(const struct slot_kmodel *kmodel, uint8_t *target) {

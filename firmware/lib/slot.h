@@ -23,6 +23,11 @@ struct slot_kmodel {
  */
 bool slot_find(uint32_t address, struct slot_kmodel *kmodel);
 
+/** Where the known-answer block of the slot at `address` lies, which begins with the
+ *  bytes of one input; false if the slot has none.
+ */
+bool slot_find_known_answers(uint32_t address, struct slot_kmodel *block);
+
 /** Copy the kmodel to `target`; false if its digest is wrong. */
 bool slot_read(const struct slot_kmodel *kmodel, uint8_t *target);
 

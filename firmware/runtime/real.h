@@ -25,19 +25,19 @@ int32_t km_ceil(float x);
 int32_t km_round(float x);
 
 /**
- * Nearest integer, halves to even, saturated; NaN gives the largest. This is what
- * RISC-V's fcvt.w.s does.
+ * Nearest integer, halves to even; the least for what is too large or not a number, as
+ * on x86, where nncase's simulator runs.
  */
 static inline int32_t km_to_nearest(float x) {
+    const float limit = 0x1p31f;
+    if (!(x < limit)) {
+        return INT32_MIN;
+    }
 #if defined(__riscv)
-    int32_t nearest;
+    int32_t nearest; /* saturates by itself */
     __asm__("fcvt.w.s %0, %1, rne" : "=r"(nearest) : "f"(x));
     return nearest;
 #else
-    const float limit = 0x1p31f;
-    if (!(x < limit)) {
-        return INT32_MAX;
-    }
     return x < -limit ? INT32_MIN : (int32_t)__builtin_lrintf(x);
 #endif
 }

@@ -2,31 +2,14 @@
  * Decodes the tensor operations of the stackvm module: immediates follow the opcode,
  * operands are popped in the reverse of the order in which they were pushed.
  */
-#include "vm.h"
+#include "tensor_ops.h"
 
 #include <string.h>
 
-enum {
-    EXP_WORK = 64,
-    RESIZE_WORK = 16,
-    LUT_SIZE = 256,
-    NCHW = 4,
-    HEIGHT = 2, /* axes of NCHW */
-    WIDTH = 3,
-    MAX_WINDOW_PAD = 1 << 20,
-    MAX_LENGTH = 1 << 24, /* positions in single precision are exact up to here */
-};
+enum { EXP_WORK = 64, LUT_SIZE = 256 };
 
-/* What nearly every operation has. */
-struct common {
-    uint8_t in_type, out_type;
-    uint32_t rank;
-    uint32_t shape[KMODEL_MAX_RANK];
-    const struct km_register *in_strides, *out_strides;
-};
-
-static struct common read_common(struct km_vm *vm, bool casts) {
-    struct common common;
+struct km_common km_read_common(struct km_vm *vm, bool casts) {
+    struct km_common common;
     common.in_type = km_u8(&vm->reader);
     common.out_type = casts ? km_u8(&vm->reader) : common.in_type;
     common.rank = km_as_shape(vm, km_read_register(vm), common.shape);
@@ -36,9 +19,9 @@ static struct common read_common(struct km_vm *vm, bool casts) {
 }
 
 /* The rest of read_common, of operations that have fields in between. */
-static void set_in_out(struct km_vm *vm, struct km_op *op, const struct common *common,
-                       struct km_value in, struct km_value out,
-                       const uint32_t *out_shape, uint32_t out_rank) {
+void km_set_in_out(struct km_vm *vm, struct km_op *op, const struct km_common *common,
+                   struct km_value in, struct km_value out, const uint32_t *out_shape,
+                   uint32_t out_rank) {
     km_make_view(vm, &op->in[0], in, common->in_type, common->shape, common->rank,
                  common->in_strides, KM_READ);
     km_make_view(vm, &op->out, out, common->out_type, out_shape, out_rank,
@@ -47,28 +30,29 @@ static void set_in_out(struct km_vm *vm, struct km_op *op, const struct common *
 }
 
 /* Pops `out` and `in`; the output has the given shape. */
-static void pop_in_out(struct km_vm *vm, struct km_op *op, const struct common *common,
-                       const uint32_t *out_shape, uint32_t out_rank) {
+static void pop_in_out(struct km_vm *vm, struct km_op *op,
+                       const struct km_common *common, const uint32_t *out_shape,
+                       uint32_t out_rank) {
     struct km_value out = km_pop_address(vm);
     struct km_value in = km_pop_address(vm);
-    set_in_out(vm, op, common, in, out, out_shape, out_rank);
+    km_set_in_out(vm, op, common, in, out, out_shape, out_rank);
 }
 
-static void require_type(struct km_vm *vm, uint8_t type, enum kmodel_type expected) {
+void km_require_type(struct km_vm *vm, uint8_t type, enum kmodel_type expected) {
     km_require(vm, type == expected, KMODEL_UNSUPPORTED);
 }
 
 static void decode_copy(struct km_vm *vm, struct km_op *op) {
-    struct common common = read_common(vm, false);
+    struct km_common common = km_read_common(vm, false);
     pop_in_out(vm, op, &common, common.shape, common.rank);
 }
 
 static void decode_scaled(struct km_vm *vm, struct km_op *op) {
-    struct common common = read_common(vm, true);
+    struct km_common common = km_read_common(vm, true);
     bool quantize = op->id == KM_QUANTIZE;
     uint8_t real = quantize ? common.in_type : common.out_type;
     uint8_t integer = quantize ? common.out_type : common.in_type;
-    require_type(vm, real, KMODEL_F32);
+    km_require_type(vm, real, KMODEL_F32);
     km_require(vm, integer == KMODEL_U8 || integer == KMODEL_I8, KMODEL_UNSUPPORTED);
     op->bias = km_pop_float(vm);
     op->scale = km_pop_float(vm);
@@ -78,16 +62,16 @@ static void decode_scaled(struct km_vm *vm, struct km_op *op) {
 static void decode_lut1d(struct km_vm *vm, struct km_op *op) {
     static const struct km_register dense = {1, {1}};
     static const uint32_t table_shape[] = {LUT_SIZE};
-    struct common common = read_common(vm, false);
+    struct km_common common = km_read_common(vm, false);
     uint16_t length = km_u16(&vm->reader);
-    require_type(vm, common.in_type, KMODEL_U8);
+    km_require_type(vm, common.in_type, KMODEL_U8);
     km_require(vm, length == LUT_SIZE, KMODEL_UNSUPPORTED);
     km_pop_integer(vm); /* the table's domain, which is that of u8 */
     km_pop_integer(vm);
     struct km_value out = km_pop_address(vm);
     struct km_value table = km_pop_address(vm);
     struct km_value in = km_pop_address(vm);
-    set_in_out(vm, op, &common, in, out, common.shape, common.rank);
+    km_set_in_out(vm, op, &common, in, out, common.shape, common.rank);
     km_make_view(vm, &op->in[1], table, KMODEL_U8, table_shape, 1, &dense, KM_READ);
 }
 
@@ -129,7 +113,7 @@ static void pop_fill(struct km_vm *vm, struct km_op *op, uint8_t type) {
 }
 
 static void decode_pad(struct km_vm *vm, struct km_op *op) {
-    struct common common = read_common(vm, false);
+    struct km_common common = km_read_common(vm, false);
     const struct km_paddings *paddings = read_paddings(vm, common.rank);
     op->mode = km_u8(&vm->reader);
     km_require(vm, op->mode <= KM_PAD_EDGE, KMODEL_UNSUPPORTED);
@@ -145,7 +129,7 @@ static void decode_pad(struct km_vm *vm, struct km_op *op) {
 }
 
 static void decode_transpose(struct km_vm *vm, struct km_op *op) {
-    struct common common = read_common(vm, false);
+    struct km_common common = km_read_common(vm, false);
     op->perm = km_read_register(vm);
     uint32_t shape[KMODEL_MAX_RANK];
     uint32_t seen = 0;
@@ -161,7 +145,7 @@ static void decode_transpose(struct km_vm *vm, struct km_op *op) {
 }
 
 static void decode_slice(struct km_vm *vm, struct km_op *op) {
-    struct common common = read_common(vm, false);
+    struct km_common common = km_read_common(vm, false);
     const struct km_register *begins = km_read_register(vm);
     const struct km_register *ends = km_read_register(vm);
     const struct km_register *steps = km_read_register(vm);
@@ -182,11 +166,11 @@ static void decode_slice(struct km_vm *vm, struct km_op *op) {
 }
 
 static void decode_reduce(struct km_vm *vm, struct km_op *op) {
-    struct common common = read_common(vm, false);
+    struct km_common common = km_read_common(vm, false);
     op->mode = km_u8(&vm->reader);
     const struct km_register *axes = km_read_register(vm);
     uint8_t keep = km_u8(&vm->reader);
-    require_type(vm, common.in_type, KMODEL_F32);
+    km_require_type(vm, common.in_type, KMODEL_F32);
     km_require(vm, op->mode <= KM_REDUCE_SUM && keep <= 1, KMODEL_UNSUPPORTED);
     op->init = km_pop_float(vm);
     for (int32_t i = 0; i < axes->rank; i++) {
@@ -210,10 +194,10 @@ static void decode_reduce(struct km_vm *vm, struct km_op *op) {
 }
 
 static void decode_softmax(struct km_vm *vm, struct km_op *op) {
-    struct common common = read_common(vm, false);
+    struct km_common common = km_read_common(vm, false);
     int32_t axis = km_i32(&vm->reader);
     op->scale = km_f32(&vm->reader);
-    require_type(vm, common.in_type, KMODEL_F32);
+    km_require_type(vm, common.in_type, KMODEL_F32);
     int32_t rank = (int32_t)common.rank;
     km_require(vm, axis >= -rank && axis < rank, KMODEL_BAD_OPERANDS);
     op->axis = (uint32_t)(axis < 0 ? axis + rank : axis);
@@ -233,7 +217,7 @@ static void decode_binary(struct km_vm *vm, struct km_op *op) {
     op->mode = km_u8(&vm->reader);
     op->low = km_f32(&vm->reader);
     op->high = km_f32(&vm->reader);
-    require_type(vm, type, KMODEL_F32);
+    km_require_type(vm, type, KMODEL_F32);
     km_require(vm, op->mode <= KM_POW, KMODEL_UNSUPPORTED);
     struct km_value out = km_pop_address(vm);
     struct km_value b = km_pop_address(vm);
@@ -253,142 +237,6 @@ static void decode_binary(struct km_vm *vm, struct km_op *op) {
     op->work = km_product(shape[2], rank[2]);
 }
 
-/* How many positions a window has; 0 if its fields make no sense. */
-static uint32_t positions(uint32_t length, const struct km_window *window,
-                          const struct km_padding *padding) {
-    if (window->stride == 0 || window->dilation == 0 || window->filter == 0 ||
-        window->filter > UINT16_MAX || padding->interior != 0 ||
-        padding->before < -MAX_WINDOW_PAD || padding->before > MAX_WINDOW_PAD ||
-        padding->after < -MAX_WINDOW_PAD || padding->after > MAX_WINDOW_PAD) {
-        return 0;
-    }
-    int64_t span = (int64_t)(window->filter - 1) * window->dilation + 1;
-    int64_t room = (int64_t)length + padding->before + padding->after - span;
-    return room < 0 ? 0 : (uint32_t)(room / window->stride) + 1;
-}
-
-/* Pops the paddings; makes NCHW's out shape. */
-static void pop_windows(struct km_vm *vm, struct km_op *op, const uint32_t *in_shape,
-                        uint32_t channels, uint32_t out_shape[NCHW]) {
-    out_shape[0] = in_shape[0];
-    out_shape[1] = channels;
-    for (uint32_t axis = 2; axis-- > 0;) {
-        struct km_padding padding = km_pop_padding(vm);
-        uint32_t length = in_shape[HEIGHT + axis];
-        uint32_t count =
-            length > INT32_MAX / 2 ? 0 : positions(length, &op->window[axis], &padding);
-        op->window[axis].before = padding.before;
-        out_shape[HEIGHT + axis] = count;
-        km_require(vm, count > 0, KMODEL_BAD_OPERANDS);
-    }
-}
-
-static void read_strides(struct km_vm *vm, struct km_op *op) {
-    op->window[0].stride = km_u16(&vm->reader);
-    op->window[1].stride = km_u16(&vm->reader);
-    op->window[0].dilation = km_u16(&vm->reader);
-    op->window[1].dilation = km_u16(&vm->reader);
-    op->low = km_f32(&vm->reader);
-    op->high = km_f32(&vm->reader);
-}
-
-static void decode_reduce_window2d(struct km_vm *vm, struct km_op *op) {
-    struct common common;
-    common.in_type = common.out_type = km_u8(&vm->reader);
-    op->mode = km_u8(&vm->reader);
-    common.rank = km_as_shape(vm, km_read_register(vm), common.shape);
-    common.in_strides = km_read_register(vm);
-    common.out_strides = km_read_register(vm);
-    op->window[0].filter = km_u16(&vm->reader);
-    op->window[1].filter = km_u16(&vm->reader);
-    read_strides(vm, op);
-    require_type(vm, common.in_type, KMODEL_F32);
-    km_require(vm, op->mode <= KM_REDUCE_SUM, KMODEL_UNSUPPORTED);
-    km_require(vm, common.rank == NCHW, KMODEL_BAD_OPERANDS);
-    if (vm->status != KMODEL_OK) {
-        return;
-    }
-    uint32_t shape[NCHW];
-    pop_windows(vm, op, common.shape, common.shape[1], shape);
-    struct km_value out = km_pop_address(vm);
-    op->init = km_pop_float(vm);
-    struct km_value in = km_pop_address(vm);
-    set_in_out(vm, op, &common, in, out, shape, NCHW);
-    uint32_t factors[] = {shape[0],
-                          shape[1],
-                          shape[HEIGHT],
-                          shape[WIDTH],
-                          op->window[0].filter,
-                          op->window[1].filter};
-    op->work = km_product(factors, sizeof factors / sizeof factors[0]);
-}
-
-static void decode_conv2d(struct km_vm *vm, struct km_op *op) {
-    uint8_t type = km_u8(&vm->reader);
-    uint32_t shape[KMODEL_MAX_RANK], kernel[KMODEL_MAX_RANK], out_shape[NCHW];
-    uint32_t rank = km_as_shape(vm, km_read_register(vm), shape);
-    const struct km_register *in_strides = km_read_register(vm);
-    uint32_t kernel_rank = km_as_shape(vm, km_read_register(vm), kernel);
-    const struct km_register *kernel_strides = km_read_register(vm);
-    const struct km_register *bias_strides = km_read_register(vm);
-    const struct km_register *out_strides = km_read_register(vm);
-    op->groups = km_u16(&vm->reader);
-    read_strides(vm, op);
-    require_type(vm, type, KMODEL_F32);
-    km_require(vm, rank == NCHW && kernel_rank == NCHW, KMODEL_BAD_OPERANDS);
-    if (vm->status != KMODEL_OK) {
-        return;
-    }
-    uint64_t channels = (uint64_t)op->groups * kernel[1];
-    bool suits = op->groups > 0 && channels == shape[1] && kernel[0] % op->groups == 0;
-    km_require(vm, suits, KMODEL_BAD_OPERANDS);
-    op->window[0].filter = kernel[HEIGHT];
-    op->window[1].filter = kernel[WIDTH];
-    pop_windows(vm, op, shape, kernel[0], out_shape);
-    struct km_value out = km_pop_address(vm);
-    struct km_value bias = km_pop_address(vm);
-    struct km_value weights = km_pop_address(vm);
-    struct km_value in = km_pop_address(vm);
-    km_make_view(vm, &op->in[0], in, type, shape, NCHW, in_strides, KM_READ);
-    km_make_view(vm, &op->in[1], weights, type, kernel, NCHW, kernel_strides, KM_READ);
-    km_make_view(vm, &op->in[2], bias, type, kernel, 1, bias_strides, KM_READ);
-    km_make_view(vm, &op->out, out, type, out_shape, NCHW, out_strides, KM_WRITE);
-    uint32_t factors[] = {out_shape[0], out_shape[1],   out_shape[HEIGHT], out_shape[3],
-                          kernel[1],    kernel[HEIGHT], kernel[WIDTH]};
-    op->work = km_product(factors, sizeof factors / sizeof factors[0]);
-}
-
-static void decode_resize_image(struct km_vm *vm, struct km_op *op) {
-    struct common common = read_common(vm, false);
-    uint8_t align = km_u8(&vm->reader);
-    uint8_t half = km_u8(&vm->reader);
-    op->mode = km_u8(&vm->reader);
-    op->align_corners = align != 0;
-    op->half_pixel = half != 0;
-    bool known = common.in_type == KMODEL_F32 || common.in_type == KMODEL_U8;
-    known = known && align <= 1 && half <= 1 && op->mode <= KM_NEAREST;
-    km_require(vm, known, KMODEL_UNSUPPORTED);
-    km_require(vm, common.rank == NCHW, KMODEL_BAD_OPERANDS);
-    if (vm->status != KMODEL_OK) {
-        return;
-    }
-    struct km_value out = km_pop_address(vm);
-    struct km_value in = km_pop_address(vm);
-    int32_t width = km_pop_integer(vm);
-    int32_t height = km_pop_integer(vm);
-    bool sized = height > 0 && width > 0 && common.shape[HEIGHT] <= MAX_LENGTH &&
-                 common.shape[WIDTH] <= MAX_LENGTH;
-    km_require(vm, sized, KMODEL_BAD_OPERANDS);
-    if (vm->status != KMODEL_OK) {
-        return;
-    }
-    uint32_t shape[NCHW] = {common.shape[0], common.shape[1], (uint32_t)height,
-                            (uint32_t)width};
-    set_in_out(vm, op, &common, in, out, shape, NCHW);
-    uint64_t count = km_product(shape, NCHW);
-    op->work = count > KMODEL_MAX_WORK ? count : count * RESIZE_WORK;
-}
-
 /* How each operation is decoded and run. */
 static const struct {
     uint16_t id;
@@ -396,15 +244,15 @@ static const struct {
     void (*run)(const struct km_op *op);
 } OPERATIONS[] = {
     {KM_BINARY, decode_binary, km_binary},
-    {KM_CONV2D, decode_conv2d, km_conv2d},
+    {KM_CONV2D, km_decode_conv2d, km_conv2d},
     {KM_COPY, decode_copy, km_copy},
     {KM_DEQUANTIZE, decode_scaled, km_dequantize},
     {KM_LUT1D, decode_lut1d, km_lut1d},
     {KM_PAD, decode_pad, km_pad},
     {KM_QUANTIZE, decode_scaled, km_quantize},
     {KM_REDUCE, decode_reduce, km_reduce},
-    {KM_REDUCE_WINDOW2D, decode_reduce_window2d, km_reduce_window2d},
-    {KM_RESIZE_IMAGE, decode_resize_image, km_resize_image},
+    {KM_REDUCE_WINDOW2D, km_decode_reduce_window2d, km_reduce_window2d},
+    {KM_RESIZE_IMAGE, km_decode_resize_image, km_resize_image},
     {KM_SLICE, decode_slice, km_slice},
     {KM_SOFTMAX, decode_softmax, km_softmax},
     {KM_TRANSPOSE, decode_transpose, km_transpose},

@@ -49,12 +49,40 @@ static struct patch patch_at(const struct km_op *op, const uint8_t *channel,
         (ptrdiff_t)op->window[1].dilation * column, y->count, x->count};
 }
 
+static float at_step(const uint8_t *first, ptrdiff_t step) {
+    return *(const aliased_float *)(first + step);
+}
+
+/* Adds one by one, in order: the rounding is nncase's. */
+static float multiply_row(float total, const uint8_t *in, ptrdiff_t step,
+                          const aliased_float *weight, uint32_t count) {
+    for (; count >= 4; count -= 4, weight += 4) {
+        float a = at_step(in, 0) * weight[0], b = at_step(in, step) * weight[1];
+        in += 2 * step;
+        float c = at_step(in, 0) * weight[2], d = at_step(in, step) * weight[3];
+        in += 2 * step;
+        total += a;
+        total += b;
+        total += c;
+        total += d;
+    }
+    for (; count > 0; count--, in += step) {
+        total += at_step(in, 0) * *weight++;
+    }
+    return total;
+}
+
 static float multiply_patch(float total, struct patch patch, const uint8_t *weights,
                             ptrdiff_t weights_row, ptrdiff_t weights_step) {
+    bool dense = weights_step == (ptrdiff_t)sizeof(float);
     for (; patch.rows > 0; patch.rows--) {
         const uint8_t *in = patch.at, *weight = weights;
-        for (uint32_t i = patch.columns; i > 0; i--) {
-            total += *(const aliased_float *)in * *(const aliased_float *)weight;
+        if (dense) {
+            total = multiply_row(total, in, patch.step, (const aliased_float *)weight,
+                                 patch.columns);
+        }
+        for (uint32_t i = dense ? 0 : patch.columns; i > 0; i--) {
+            total += at_step(in, 0) * at_step(weight, 0);
             in += patch.step, weight += weights_step;
         }
         patch.at += patch.row_step, weights += weights_row;
@@ -70,6 +98,13 @@ static float convolve(const struct km_op *op, const uint8_t *image,
     ptrdiff_t row = stride(kernel, HEIGHT), column = stride(kernel, WIDTH);
     weights += y->first * row + x->first * column;
     float total = bias;
+    if (y->count == 1 && x->count == 1) { /* the channels are all there is to add */
+        struct patch patch = patch_at(op, image, y, x);
+        patch.columns = kernel->shape[1];
+        patch.step = stride(&op->in[0], 1);
+        total = multiply_patch(total, patch, weights, 0, stride(kernel, 1));
+        return km_clamp(total, op->low, op->high);
+    }
     for (uint32_t channel = 0; channel < kernel->shape[1]; channel++) {
         struct patch patch = patch_at(op, image, y, x);
         total = multiply_patch(total, patch, weights, row, column);
