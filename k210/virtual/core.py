@@ -100,6 +100,9 @@ class Core:
         alias: its uncached address.
         windows: where registers lie.
         pending: gives the bits of mip.
+
+    Attributes:
+        accesses: how often the program has read or written a register.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class Core:
         self._uc: Any = self._unicorn.Uc(
             self._unicorn.UC_ARCH_RISCV, self._unicorn.UC_MODE_RISCV64
         )
+        self.accesses = 0
         self._mip_hooks: list[int] = []
         self._fault: Fault | None = None
         self._map(alias, windows)
@@ -133,16 +137,18 @@ class Core:
                 base, len(self._memory), self._unicorn.UC_PROT_ALL, address
             )
         for window in windows:
-            self._uc.mmio_map(
-                window.base,
-                window.size,
-                lambda _uc, offset, size, _user, w=window: w.read(offset, size),
-                None,
-                lambda _uc, offset, size, value, _user, w=window: w.write(
-                    offset, size, value
-                ),
-                None,
-            )
+            self._map_window(window)
+
+    def _map_window(self, window: Window) -> None:
+        def read(_uc: Any, offset: int, size: int, _user: Any) -> int:
+            self.accesses += 1
+            return window.read(offset, size)
+
+        def write(_uc: Any, offset: int, size: int, value: int, _user: Any) -> None:
+            self.accesses += 1
+            window.write(offset, size, value)
+
+        self._uc.mmio_map(window.base, window.size, read, None, write, None)
 
     def _count_blocks(self, alias: int) -> None:
         """Have blocks.c called for every block, and let it stop the core."""
