@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 DOIT := .venv/bin/doit
 
-.PHONY: setup deploy test test-all lint bench docs lock clean
+.PHONY: setup deploy test test-all lint firmware bench docs lock clean
 
 setup: .venv/.made-from
 
@@ -23,6 +23,9 @@ lint: setup
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	$(PYTHON) tools/readme.py --check
+
+firmware: setup
+	$(PYTHON) -m k210.firmware
 
 bench: setup
 	$(PYTHON) bench/noop.py

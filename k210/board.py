@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from k210.errors import BoardError
-
 Progress = Callable[[int, int], None]
 """Called with the bytes done so far and the bytes in all."""
 
@@ -19,16 +17,20 @@ class BoardSpec:
     """Which board to open.
 
     Attributes:
-        port: "simulated"; later a serial port, a URL or "virtual".
+        port: a serial port, a URL, "virtual" or "simulated".
         flash_size: size of its flash in bytes.
         flash_image: the file that holds the flash of a board without hardware.
         log: the file for the chatter of tools behind it.
+        kind: its type, a name in ``k210.boards``; None for the port's usual one.
+        baud: rate of the link.
     """
 
     port: str
     flash_size: int
     flash_image: Path
     log: Path
+    kind: str | None = None
+    baud: int = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,6 @@ def open(spec: BoardSpec) -> Board:  # noqa: A001 - called as board.open
         from k210.simulated import SimulatedBoard
 
         return SimulatedBoard(spec)
-    raise BoardError(
-        f"board.port {spec.port!r} is not known; the only board is 'simulated'"
-    )
+    from k210.linked import open_linked
+
+    return open_linked(spec)

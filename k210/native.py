@@ -30,21 +30,31 @@ class NativeError(UserError):
     """The C code cannot be built or loaded here."""
 
 
-@cache
-def load(source: Path) -> ctypes.CDLL:
-    """The shared library of one C file, built if this machine does not have it yet.
+def load(sources: Path | Sequence[Path], flags: Sequence[str] = ()) -> ctypes.CDLL:
+    """The shared library of these C files, built if this machine does not have it yet.
+
+    Args:
+        sources: a C file, or several; a header they include must be among them.
+        flags: for the compiler, beside ``FLAGS``.
 
     Raises:
         NativeError: there is no compiler, it fails, or the cache cannot be written.
     """
+    files = (sources,) if isinstance(sources, Path) else tuple(sources)
+    return _load(files, tuple(flags))
+
+
+@cache
+def _load(sources: tuple[Path, ...], flags: tuple[str, ...]) -> ctypes.CDLL:
+    name = sources[0].stem
     try:
-        target = folder() / f"{source.stem}-{_digest(source)}{_suffix()}"
+        target = folder() / f"{name}-{_digest(sources, flags)}{_suffix()}"
         if not target.exists():
-            _build(source, target)
+            _build(sources, flags, target)
         return ctypes.CDLL(str(target))
     except (OSError, subprocess.TimeoutExpired, Timeout) as error:
         raise NativeError(
-            f"{source.name} cannot be built for this machine ({error}); make "
+            f"{name} cannot be built for this machine ({error}); make "
             f"{folder()} writable, or set XDG_CACHE_HOME to a folder that is"
         ) from None
 
@@ -55,17 +65,25 @@ def folder() -> Path:
     return Path(cache_home) / "k210" / "native"
 
 
-def _digest(source: Path) -> str:
+def _digest(sources: Sequence[Path], flags: Sequence[str]) -> str:
     try:
         compiler = version("ziglang")
     except PackageNotFoundError:
         raise NativeError(
-            f"{source.name} cannot be built: the ziglang package is missing; "
+            f"{sources[0].name} cannot be built: the ziglang package is missing; "
             "run make setup"
         ) from None
-    facts = (compiler, sys.platform, platform.machine(), _processor(), *_flags())
+    facts = (
+        compiler,
+        sys.platform,
+        platform.machine(),
+        _processor(),
+        *_flags(),
+        *flags,
+    )
     digest = hashlib.sha256("\0".join(facts).encode())
-    digest.update(source.read_bytes())
+    for source in sources:
+        digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 
@@ -88,7 +106,7 @@ def _suffix() -> str:
     return {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
 
 
-def _build(source: Path, target: Path) -> None:
+def _build(sources: Sequence[Path], flags: Sequence[str], target: Path) -> None:
     """Compile into a temporary file, then rename; one process at a time."""
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(target.with_suffix(".lock"), timeout=LIMIT_S)
@@ -96,9 +114,10 @@ def _build(source: Path, target: Path) -> None:
         if target.exists():
             return
         made = Path(temporary) / target.name
-        command = [sys.executable, "-m", "ziglang", "cc", *_flags(), "-o", str(made)]
+        files = [str(source) for source in sources if source.suffix == ".c"]
+        command = [sys.executable, "-m", "ziglang", "cc", *_flags(), *flags]
         done = subprocess.run(
-            [*command, str(source)],
+            [*command, "-o", str(made), *files],
             capture_output=True,
             text=True,
             timeout=LIMIT_S,
@@ -107,7 +126,7 @@ def _build(source: Path, target: Path) -> None:
         if done.returncode:
             words = done.stderr.strip().splitlines() or ["no message"]
             raise NativeError(
-                f"the compiler of the ziglang package does not build {source.name}: "
-                f"{words[0]}; run make setup again"
+                "the compiler of the ziglang package does not build "
+                f"{sources[0].name}: {words[0]}; run make setup again"
             )
         made.replace(target)

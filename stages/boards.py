@@ -31,6 +31,8 @@ def opened(job: "Job") -> Iterator[Board]:
         flash_size=settings.flash_size,
         flash_image=job.board_file(FLASH_IMAGE),
         log=job.log,
+        kind=settings.type,
+        baud=settings.baud,
     )
     device = board.open(spec)
     try:

@@ -225,12 +225,12 @@ def stages_of(settings: Mapping[str, Any]) -> tuple[Stage, ...]:
     absent: set[str] = set()
     if settings["model"]["file"] is not None:
         absent |= set(TRAINED)
-    simulated = settings["board"]["port"] == "simulated"
-    if not simulated:
+    in_a_file = settings["board"]["port"] in ("simulated", "virtual")
+    if not in_a_file:
         absent.add(FLASH_IMAGE)
     stages = (_with_converters(stage.without(absent), settings) for stage in STAGES)
     return tuple(
-        replace(stage, cached=stage.cached and simulated)
+        replace(stage, cached=stage.cached and in_a_file)
         if "board" in stage.sections
         else stage
         for stage in stages

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from compiled import FEW, Compiled, compiled
+from foreign import run_script
 
 from stages.graph import NAMES
 
@@ -223,3 +225,11 @@ def compile_small(
 
     run("export", folder)
     return compile_small
+
+
+@pytest.fixture(scope="session")
+def few_kmodels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compiled]:
+    """A kmodel for every kind of operation, made once: name → what is known of it."""
+    folder = tmp_path_factory.mktemp("few_kmodels")
+    run_script("zoo_kmodels.py", folder, *FEW)
+    return {each.name: each for each in compiled(folder)}

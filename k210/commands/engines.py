@@ -30,7 +30,16 @@ def reference(model: Kmodel) -> Iterator[Engine]:
     yield Reference(model)
 
 
+@contextmanager
+def firmware(model: Kmodel) -> Iterator[Engine]:
+    """The firmware's runtime, executed by the virtual chip."""
+    from k210.virtual.direct import DirectEngine
+
+    yield DirectEngine(model)
+
+
 ENGINES: Mapping[str, Callable[[Kmodel], AbstractContextManager[Engine]]] = {
+    "firmware": firmware,
     "reference": reference,
 }
 """By the name that ``--engine`` takes; the first one is the default."""

@@ -263,13 +263,19 @@ class Board(Section):
         ),
         json_schema_extra={"default": "simulated"},
         description="A serial port (/dev/ttyUSB0, COM5) or its address "
-        "(rfc2217://host:port); simulated: no board. null if id or tag is given.",
+        "(rfc2217://host:port); virtual: a K210 in software; simulated: no board. null "
+        "if id or tag is given.",
     )
     type: Text | None = Field(
-        None, description="Type of the board; null: found out by asking."
+        None,
+        description="Type of the board, which says how its reset is wired; null: dan, "
+        "or virtual.",
     )
     baud: int = Field(
-        115_200, ge=1_200, le=2_000_000, description="Speed of the serial line, bit/s."
+        2_000_000,
+        ge=1_200,
+        le=2_000_000,
+        description="Speed of the serial line, bit/s.",
     )
     flash_size: FlashSize = Field(
         0x1000000, description="Bytes of flash on the board: 8 or 16 MiB."

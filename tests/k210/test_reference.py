@@ -1,13 +1,12 @@
 """The host reference against nncase's simulator and TFLite."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from compiled import FEW, Compiled, compiled
 from foreign import run_script
 from numpy.typing import NDArray
 
@@ -16,53 +15,8 @@ from k210.errors import ModelError
 from k210.kmodel import KmodelError
 from k210.reference import Reference
 
-FEW = (
-    "width-17",
-    "pool-max_3_by_2",
-    "case-3x3_dilated",
-    "case-3x3_by_2_same",
-    "concatenated",
-    "squeezed",
-    "on_the_cpu",
-    "resized-bilinear",
-    "upsampled",
-    "two_headed",
-)
-"""Every kind of operation is in one of them."""
-
 LEAST_SNR_DB = 30
 """Between a kmodel and the float model that it was made from."""
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A network of ``graphs.py``; `outputs` is empty where the simulator crashed."""
-
-    name: str
-    model: bytes
-    inputs: list[bytes]
-    outputs: list[NDArray[np.uint8]]
-    tflite: list[NDArray[np.float32]]
-
-
-def compiled(folder: Path) -> Iterator[Compiled]:
-    """What ``zoo_kmodels.py`` has written."""
-    for name in json.loads((folder / "index.json").read_bytes()):
-        with np.load(folder / f"{name}.npz") as archive:
-            yield Compiled(
-                name,
-                (folder / f"{name}.kmodel").read_bytes(),
-                [sample.tobytes() for sample in archive["inputs"]],
-                [archive[key] for key in archive.files if key.startswith("output")],
-                [archive[key] for key in archive.files if key.startswith("tflite")],
-            )
-
-
-@pytest.fixture(scope="module")
-def few(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compiled]:
-    folder = tmp_path_factory.mktemp("few_kmodels")
-    run_script("zoo_kmodels.py", folder, *FEW)
-    return {each.name: each for each in compiled(folder)}
 
 
 def answers(each: Compiled) -> list[NDArray[np.float32]]:
@@ -97,16 +51,16 @@ def require_close(each: Compiled) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FEW if name != "upsampled"])
 def test_outputs_are_those_of_nncases_simulator(
-    few: dict[str, Compiled], name: str
+    few_kmodels: dict[str, Compiled], name: str
 ) -> None:
-    require_equal(few[name])
+    require_equal(few_kmodels[name])
 
 
 def test_a_kmodel_that_crashes_nncases_simulator_agrees_with_tflite(
-    few: dict[str, Compiled],
+    few_kmodels: dict[str, Compiled],
 ) -> None:
-    assert not few["upsampled"].outputs
-    require_close(few["upsampled"])
+    assert not few_kmodels["upsampled"].outputs
+    require_close(few_kmodels["upsampled"])
 
 
 @pytest.mark.long
@@ -126,8 +80,8 @@ def test_all_networks_give_what_nncases_simulator_or_tflite_gives(
 
 
 @pytest.fixture
-def squeezed(few: dict[str, Compiled]) -> Compiled:
-    return few["squeezed"]
+def squeezed(few_kmodels: dict[str, Compiled]) -> Compiled:
+    return few_kmodels["squeezed"]
 
 
 def test_answers_come_in_the_order_of_the_samples(squeezed: Compiled) -> None:
@@ -191,10 +145,10 @@ def test_a_model_for_a_larger_chip_is_refused(squeezed: Compiled) -> None:
         Reference(bytes(data))
 
 
-def test_changed_kmodels_run_or_are_refused(few: dict[str, Compiled]) -> None:
+def test_changed_kmodels_run_or_are_refused(few_kmodels: dict[str, Compiled]) -> None:
     rng = np.random.default_rng(0)
     names = rng.choice(["concatenated", "on_the_cpu", "two_headed"], 400)
-    ended = [runs(few[name], rng) for name in names]
+    ended = [runs(few_kmodels[name], rng) for name in names]
     assert 0 < sum(ended) < len(ended)
 
 

@@ -1,0 +1,232 @@
+#include "model.h"
+
+#include <string.h>
+
+#include "clint.h"
+#include "k210.h"
+#include "kpu_device.h"
+#include "link.h"
+
+#define MAX_OPS 2048u
+#define TENSOR_ALIGNMENT 64u
+
+extern uint8_t __memory_start[];
+extern uint8_t __memory_end[];
+
+/* What of the memory is taken: image, working memory, inputs, outputs, operations. */
+static struct {
+    uint8_t *working;
+    uint8_t *inputs;
+    uint8_t *outputs;
+    struct model_op *ops;
+    uint8_t *rest;
+} place;
+
+static struct {
+    bool wanted;
+    bool found;
+    uint32_t function;
+    uint32_t index;
+    uint32_t output;
+    struct kmodel_view view;
+} trace;
+
+/* kmodel_input() or kmodel_output(). */
+typedef bool (*describe_fn)(const struct kmodel *, uint32_t, struct kmodel_tensor *);
+
+static struct kmodel model;
+static struct kpu kpu;
+static bool loaded;
+static uint32_t op_count;
+static uint64_t op_start;
+
+void model_init(void) { kpu_device_init(&kpu); }
+
+uint32_t model_room(void) { return (uint32_t)(__memory_end - __memory_start); }
+
+uint8_t *model_image(void) {
+    loaded = false;
+    return k210_uncached(__memory_start);
+}
+
+bool model_loaded(void) { return loaded; }
+
+const struct kmodel *model_get(void) { return &model; }
+
+/* The bytes of all tensors of one kind, without gaps: how the host sees them. */
+static uint32_t total_size(uint32_t count, describe_fn describe) {
+    uint32_t total = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct kmodel_tensor tensor;
+
+        describe(&model, i, &tensor);
+        total += tensor.size;
+    }
+    return total;
+}
+
+/* Take `size` bytes from `*at` on; false if they are not there. */
+static bool take(uint8_t **at, uint64_t size, uint32_t alignment, uint8_t **taken) {
+    uintptr_t start = ((uintptr_t)*at + alignment - 1) & ~(uintptr_t)(alignment - 1);
+
+    if (start > (uintptr_t)__memory_end || size > (uintptr_t)__memory_end - start) {
+        return false;
+    }
+    *taken = (uint8_t *)start;
+    *at = *taken + size;
+    return true;
+}
+
+/* Each tensor begins at a multiple of 8; the totals of the model do not know that. */
+static uint32_t padded(uint32_t size) { return (size + 7) & ~7u; }
+
+static bool place_all(uint32_t image_size) {
+    uint8_t *at = __memory_start + image_size;
+    uint8_t *ops;
+    uint64_t gaps = 8 * KMODEL_MAX_TENSORS;
+    uint64_t inputs = total_size(model.inputs, kmodel_input) + gaps;
+    uint64_t outputs = total_size(model.outputs, kmodel_output) + gaps;
+
+    if (!take(&at, model.memory.working, KMODEL_ALIGNMENT, &place.working) ||
+        !take(&at, inputs, TENSOR_ALIGNMENT, &place.inputs) ||
+        !take(&at, outputs, TENSOR_ALIGNMENT, &place.outputs) ||
+        !take(&at, MAX_OPS * sizeof(struct model_op), TENSOR_ALIGNMENT, &ops)) {
+        return false;
+    }
+    place.ops = (struct model_op *)ops;
+    place.rest = at;
+    return true;
+}
+
+enum kmodel_status model_load(uint32_t size) {
+    enum kmodel_status status = kmodel_load(&model, __memory_start, size);
+
+    if (status == KMODEL_OK && !place_all(size)) {
+        status = KMODEL_NO_MEMORY;
+    }
+    op_count = 0;
+    loaded = status == KMODEL_OK;
+    return status;
+}
+
+uint8_t *model_inputs(uint32_t *size) {
+    *size = total_size(model.inputs, kmodel_input);
+    return place.inputs;
+}
+
+uint8_t *model_outputs(uint32_t *size) {
+    *size = total_size(model.outputs, kmodel_output);
+    return place.outputs;
+}
+
+static void keep_traced(const struct kmodel_op *op) {
+    if (!trace.wanted || op->function != trace.function || op->index != trace.index ||
+        op->output_count <= trace.output) {
+        return;
+    }
+    trace.view = op->outputs[trace.output];
+    if (kmodel_view_size(&trace.view) <= (size_t)(__memory_end - place.rest)) {
+        kmodel_view_read(&trace.view, place.rest);
+        trace.found = true;
+    }
+}
+
+/* Around every operation: its time, without that of the link, which lives on. */
+static void around_op(void *context, const struct kmodel_op *op) {
+    (void)context;
+    if (op->done) {
+        uint64_t ticks = clint_time() - op_start;
+
+        if (op_count < MAX_OPS) {
+            place.ops[op_count++] = (struct model_op){
+                .function = op->function,
+                .index = op->index,
+                .ticks = ticks,
+            };
+        }
+        keep_traced(op);
+    }
+    link_poll();
+    op_start = clint_time();
+}
+
+/* Where each tensor lies; those of one kind follow each other at multiples of 8. */
+static void spread(uint8_t *base, uint32_t count, uint8_t **tensors,
+                   describe_fn describe) {
+    for (uint32_t i = 0; i < count; i++) {
+        struct kmodel_tensor tensor;
+
+        describe(&model, i, &tensor);
+        tensors[i] = base;
+        base += padded(tensor.size);
+    }
+}
+
+/* The host sees tensors without gaps: from the last to the first, move them apart. */
+static void open_gaps(uint8_t *base, uint32_t count, uint8_t **tensors,
+                      describe_fn describe) {
+    uint32_t total = total_size(count, describe);
+
+    for (uint32_t i = count; i-- > 0;) {
+        struct kmodel_tensor tensor;
+
+        describe(&model, i, &tensor);
+        total -= tensor.size;
+        memmove(tensors[i], base + total, tensor.size);
+    }
+}
+
+static void close_gaps(uint8_t *base, uint32_t count, uint8_t **tensors,
+                       describe_fn describe) {
+    for (uint32_t i = 0; i < count; i++) {
+        struct kmodel_tensor tensor;
+
+        describe(&model, i, &tensor);
+        memmove(base, tensors[i], tensor.size);
+        base += tensor.size;
+    }
+}
+
+enum kmodel_status model_infer(void) {
+    uint8_t *inputs[KMODEL_MAX_TENSORS];
+    uint8_t *outputs[KMODEL_MAX_TENSORS];
+    struct kmodel_run run = {
+        .kpu = &kpu,
+        .inputs = (const void *const *)inputs,
+        .outputs = (void *const *)outputs,
+        .memory = place.working,
+        .memory_size = model.memory.working,
+        .hook = around_op,
+    };
+
+    spread(place.inputs, model.inputs, inputs, kmodel_input);
+    spread(place.outputs, model.outputs, outputs, kmodel_output);
+    open_gaps(place.inputs, model.inputs, inputs, kmodel_input);
+    op_count = 0;
+    enum kmodel_status status = kmodel_infer(&model, &run);
+
+    close_gaps(place.inputs, model.inputs, inputs, kmodel_input);
+    close_gaps(place.outputs, model.outputs, outputs, kmodel_output);
+    return status;
+}
+
+const struct model_op *model_ops(uint32_t *count) {
+    *count = op_count;
+    return place.ops;
+}
+
+enum kmodel_status model_trace(uint32_t function, uint32_t index, uint32_t output,
+                               struct kmodel_view *view, const uint8_t **data) {
+    trace.wanted = true;
+    trace.found = false;
+    trace.function = function;
+    trace.index = index;
+    trace.output = output;
+    enum kmodel_status status = model_infer();
+
+    trace.wanted = false;
+    *view = trace.view;
+    *data = trace.found ? place.rest : NULL;
+    return status;
+}

@@ -1,0 +1,1 @@
+"""The link to our firmware: frames, streams, requests."""

@@ -1,0 +1,123 @@
+"""The USB adapter of a virtual board, on the network: RFC 2217.
+
+pyserial's server half speaks the protocol; to it this is a serial port.
+"""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from serial.rfc2217 import PortManager
+
+from k210.virtual.board import VirtualBoard
+
+CHUNK = 1 << 16
+
+
+class Adapter:
+    """What pyserial's server takes for the serial port; most settings have no effect.
+
+    Args:
+        board: the board.
+        flush: called before a setting changes.
+    """
+
+    bytesize, parity, stopbits = 8, "N", 1
+    xonxoff = rtscts = dsrdtr = break_condition = False
+    cts = dsr = cd = True
+    ri = False
+
+    def __init__(self, board: VirtualBoard, flush: Callable[[], None]) -> None:
+        self._board, self._flush = board, flush
+        self._levels = {"dtr": False, "rts": False}
+
+    @property
+    def baudrate(self) -> int:
+        """What the host sends and receives at."""
+        return int(self._board.line.host_baud)
+
+    @baudrate.setter
+    def baudrate(self, baud: int) -> None:
+        self._flush()
+        self._board.line.host_baud = float(baud)
+
+    @property
+    def dtr(self) -> bool:
+        """The level of DTR."""
+        return self._levels["dtr"]
+
+    @dtr.setter
+    def dtr(self, level: bool) -> None:
+        self._set("dtr", level)
+
+    @property
+    def rts(self) -> bool:
+        """The level of RTS."""
+        return self._levels["rts"]
+
+    @rts.setter
+    def rts(self, level: bool) -> None:
+        self._set("rts", level)
+
+    def _set(self, name: str, level: bool) -> None:
+        self._flush()
+        self._levels[name] = level
+        self._board.set_control(name, level)
+
+    def reset_input_buffer(self) -> None:
+        """Drop what the board has sent."""
+        self._board.line.take()
+
+    def reset_output_buffer(self) -> None:
+        """Nothing waits here."""
+
+    def apply_settings(self, _settings: dict[str, Any]) -> None:
+        """Nothing else has an effect."""
+
+
+class NetworkPort:
+    """A client's connection to the adapter."""
+
+    def __init__(self, connection: socket.socket, board: VirtualBoard) -> None:
+        self._connection, self._board = connection, board
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._from_client = bytearray()
+        adapter: Any = Adapter(board, self.flush)
+        connection_for_manager: Any = self
+        self._manager = PortManager(adapter, connection_for_manager)
+
+    def fileno(self) -> int:
+        """For select."""
+        return self._connection.fileno()
+
+    def write(self, data: bytes) -> None:
+        """Called by pyserial: bytes for the client."""
+        self._connection.sendall(data)
+
+    def receive(self) -> bool:
+        """Pass on what the client sends; False if it has gone."""
+        try:
+            data = self._connection.recv(CHUNK)
+        except ConnectionError:
+            return False
+        for byte in self._manager.filter(data):
+            self._from_client += byte
+        self.flush()
+        return bool(data)
+
+    def flush(self) -> None:
+        """Put what has come on the line; a setting must not overtake it."""
+        self._board.line.send(bytes(self._from_client))
+        self._from_client.clear()
+
+    def send(self, data: bytes) -> bool:
+        """Send what the board says; False if the client has gone."""
+        try:
+            self._connection.sendall(data.replace(b"\xff", b"\xff\xff"))
+        except ConnectionError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
