@@ -18,8 +18,8 @@ import numpy as np
 from k210.child import Child
 from k210.reference import Reference
 from k210.simulator import Simulator
-from stages.compile.nncase_child import Request, Result, prepare
 from stages.conversion import to_tflite
+from stages.nncase_child import Request, Result, prepare
 from stages.project.schema import Model
 
 SHAPE = (64, 64, 3)
