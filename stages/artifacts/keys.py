@@ -187,7 +187,8 @@ def sources(module: str) -> tuple[Path, ...]:
 def _files(module: str) -> tuple[Path, ...]:
     """The files of a module; a stage's package is one unit, with its templates.
 
-    To a package of `k210` belongs the C code that lies in it.
+    To a package of `k210` belongs the C code that lies in it, to what builds the
+    firmware all that it is built from.
     """
     base = CODE.joinpath(*module.split("."))
     if base.is_dir():
@@ -196,7 +197,8 @@ def _files(module: str) -> tuple[Path, ...]:
         code = base / "__init__.py"
         return (*([code] if code.exists() else []), *sorted(base.glob("*.c")))
     source = base.with_suffix(".py")
-    return (source,) if source.exists() else ()
+    programs = FIRMWARE if module == "k210.firmware" else ()
+    return (*([source] if source.exists() else []), *programs)
 
 
 @cache
