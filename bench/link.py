@@ -24,20 +24,17 @@ WANTED_RATIO, WANTED_SECONDS = 0.95, 3.0
 
 def main() -> int:
     """Measure and print; status 1 where a figure is worse than wanted."""
-    with tempfile.TemporaryDirectory() as folder:
-        with NorFlash(Path(folder) / "flash.bin") as flash:
-            board = VirtualBoard(flash, TYPES["virtual"])
-            result = measured(board)
-    print(
-        f"from reset to hello:    {result['hello_s']:.2f} s, {WANTED_SECONDS} allowed"
-    )
-    print(f"payload of wire bytes:  {result['ratio']:.1%}, {WANTED_RATIO:.0%} wanted")
-    print(
-        f"payload a second:       {result['rate'] / 1000:.0f} kB of 200 kB at 2 Mbaud"
-    )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        NorFlash(Path(folder) / "flash.bin") as flash,
+    ):
+        result = measured(VirtualBoard(flash, TYPES["virtual"]))
+    hello_s, ratio, rate = result["hello_s"], result["ratio"], result["rate"]
+    print(f"from reset to hello:   {hello_s:.2f} s modelled, {WANTED_SECONDS} allowed")
+    print(f"payload of wire bytes: {ratio:.1%}, {WANTED_RATIO:.0%} wanted")
+    print(f"payload a second:      {rate / 1000:.0f} kB of 200 kB at 2 Mbaud")
     print(f"RESULT {json.dumps(result)}")
-    enough = result["ratio"] >= WANTED_RATIO and result["hello_s"] <= WANTED_SECONDS
-    return int(not enough)
+    return int(ratio < WANTED_RATIO or hello_s > WANTED_SECONDS)
 
 
 def measured(board: VirtualBoard) -> dict[str, float]:

@@ -28,7 +28,7 @@ def test_a_project_opens_it_as_any_board(tmp_path: Path) -> None:
     again.close()
     again.close()
     with pytest.raises(BoardError, match="closed"):
-        again.identity()
+        again.flash_read(0, 1)
 
 
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
