@@ -7,10 +7,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from k210.commands import inspect, run
+from k210.commands import inspect, run, virtual
 from k210.errors import UserError
 
-COMMANDS = {"inspect": inspect, "run": run}
+COMMANDS = {"inspect": inspect, "run": run, "virtual": virtual}
 """Modules with ``HELP``, ``add_arguments(parser)`` and ``main(options)``."""
 
 

@@ -4,10 +4,11 @@ No sockets and no other process, and nothing waits for the host's clock: a read 
 finds nothing lets the board's time pass instead. So a test repeats itself exactly.
 """
 
+import time
 from collections.abc import Callable
 
-from k210.virtual.board import VirtualBoard
-from k210.virtual.machine import MEMORY_BASE, State
+from k210.virtual.board import STRAP_SECONDS, VirtualBoard
+from k210.virtual.machine import MEMORY_BASE
 
 TURNS = 8
 
@@ -20,14 +21,34 @@ class DirectPort:
         spoil: what the line does to bytes on their way, either way.
     """
 
-    port = "direct"
-    dtr = rts = False
+    port: str | None = "direct"
 
     def __init__(
         self, board: VirtualBoard, spoil: Callable[[bytes], bytes] = bytes
     ) -> None:
         self.board, self.spoil = board, spoil
         self._received = bytearray()
+        self._levels = {"dtr": False, "rts": False}
+
+    @property
+    def dtr(self) -> bool:
+        return self._levels["dtr"]
+
+    @dtr.setter
+    def dtr(self, level: bool) -> None:
+        self._set("dtr", level)
+
+    @property
+    def rts(self) -> bool:
+        return self._levels["rts"]
+
+    @rts.setter
+    def rts(self, level: bool) -> None:
+        self._set("rts", level)
+
+    def _set(self, name: str, level: bool) -> None:
+        self._levels[name] = level
+        self.board.set_control(name, level)
 
     @property
     def baudrate(self) -> int:
@@ -56,9 +77,11 @@ class DirectPort:
         return data
 
     def _turn(self) -> None:
-        machine = self.board.chip.machine
-        if machine.run(100_000) is State.TIMED:
-            machine.skip_to_alarm()
+        wait = self.board.step()
+        if self.board.chip.machine.running:
+            self.board.chip.machine.skip_to_alarm()
+        elif not self.board.rom.serving:  # reset was just released
+            time.sleep(min(wait, STRAP_SECONDS))
         self._received += self.spoil(self.board.line.take())
 
     def flush(self) -> None:

@@ -9,6 +9,7 @@ from k210.virtual.machine import State
 from k210.virtual.nor import NorFlash
 from k210.virtual.rom import Rom
 
+FOREVER = 3600.0
 STRAP_SECONDS = 0.15
 """From the release of reset until the ROM looks at IO16, on the host's clock: hosts
 move one line after the other, and over a network that takes a while."""
@@ -94,6 +95,3 @@ class VirtualBoard:
             self._idle_since = None
             left = self.chip.machine.alarm_in / HZ
             self.chip.machine.elapse(min(passed, left))
-
-
-FOREVER = 3600.0

@@ -24,6 +24,9 @@ class Clock:
 
     Args:
         instructions: gives the number of instructions executed so far.
+
+    Attributes:
+        on_schedule: called when there is a new event to be on time for.
     """
 
     def __init__(self, instructions: Callable[[], int]) -> None:
@@ -31,6 +34,7 @@ class Clock:
         self._added = 0
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = count()
+        self.on_schedule: Callable[[], None] = lambda: None
 
     @property
     def now(self) -> int:
@@ -53,6 +57,7 @@ class Clock:
     def at(self, time: int, action: Callable[[], None]) -> None:
         """Have an action done at a time, or soon after it."""
         heapq.heappush(self._events, (time, next(self._order), action))
+        self.on_schedule()
 
     def expect(self, time: int) -> None:
         """Say that something under way ends at a time: a wait is not for outside."""

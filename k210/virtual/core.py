@@ -100,6 +100,9 @@ class Core:
         alias: its uncached address.
         windows: where registers lie.
         pending: gives the bits of mip.
+
+    Attributes:
+        accesses: how often the program has read or written a register.
     """
 
     def __init__(
@@ -118,8 +121,9 @@ class Core:
         self._uc: Any = self._unicorn.Uc(
             self._unicorn.UC_ARCH_RISCV, self._unicorn.UC_MODE_RISCV64
         )
+        self.accesses = 0
         self._mip_hooks: list[int] = []
-        self._fault: Fault | None = None
+        self._failure: BoardError | None = None
         self._map(alias, windows)
         self._count_blocks(alias)
         self._tell_data_from_code(alias)
@@ -133,16 +137,32 @@ class Core:
                 base, len(self._memory), self._unicorn.UC_PROT_ALL, address
             )
         for window in windows:
-            self._uc.mmio_map(
-                window.base,
-                window.size,
-                lambda _uc, offset, size, _user, w=window: w.read(offset, size),
-                None,
-                lambda _uc, offset, size, value, _user, w=window: w.write(
-                    offset, size, value
-                ),
-                None,
-            )
+            self._map_window(window)
+
+    def _map_window(self, window: Window) -> None:
+        def read(_uc: Any, offset: int, size: int, _user: Any) -> int:
+            self.accesses += 1
+            try:
+                return window.read(offset, size)
+            except BoardError as error:
+                return self._fail(error)
+
+        def write(_uc: Any, offset: int, size: int, value: int, _user: Any) -> None:
+            self.accesses += 1
+            try:
+                window.write(offset, size, value)
+            except BoardError as error:
+                self._fail(error)
+
+        self._uc.mmio_map(window.base, window.size, read, None, write, None)
+
+    def _fail(self, error: BoardError) -> int:
+        """Stop for an error of a register; `run` raises it."""
+        if isinstance(error, Fault):
+            error = Fault(f"{error} (pc {self.pc:#x})")
+        self._failure = error
+        self._uc.emu_stop()
+        return 0
 
     def _count_blocks(self, alias: int) -> None:
         """Have blocks.c called for every block, and let it stop the core."""
@@ -203,14 +223,14 @@ class Core:
             self._unicorn.UC_MEM_FETCH_UNMAPPED: "jumped to",
         }
         verb = kinds.get(access, "read")
-        self._fault = Fault(
+        self._failure = Fault(
             f"the program {verb} {size} bytes at {address:#x} (pc {self.pc:#x}), "
             "where the K210 has nothing"
         )
         return False
 
     def _on_exception(self, _uc: Any, cause: int, _user: Any) -> None:
-        self._fault = Fault(
+        self._failure = Fault(
             f"the program raised exception {cause} at pc {self.pc:#x} "
             "(illegal instruction, ecall or ebreak)"
         )
@@ -290,24 +310,26 @@ class Core:
             Fault: the program left what the chip has, or a register refused.
         """
         self._counter.limit = limit
-        while self.instructions < limit:
+        while self.instructions < self._counter.limit:
             self._emulate()
-            if self.instructions < limit and self._at_wfi():
+            if self.instructions < self._counter.limit and self._at_wfi():
                 return Stop.WAITING
         return Stop.LIMIT
 
+    def interrupt_slice(self) -> None:
+        """Have `run` come back before the next block, with LIMIT."""
+        self._counter.limit = 0
+
     def _emulate(self) -> None:
-        self._fault = None
+        self._failure = None
         try:
             self._uc.emu_start(self.pc, EVERYWHERE)
-        except Fault as fault:  # a register's
-            raise Fault(f"{fault} (pc {self.pc:#x})") from None
         except self._unicorn.UcError as error:
-            raise self._fault or Fault(
+            raise self._failure or Fault(
                 f"the core cannot go on at pc {self.pc:#x}: {error}"
             ) from None
-        if self._fault:
-            raise self._fault
+        if self._failure is not None:
+            raise self._failure
 
     def _at_wfi(self) -> bool:
         at = self.pc - 4 - self._base

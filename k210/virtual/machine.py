@@ -29,6 +29,11 @@ PAGE = 0x1000
 SLICE = 2_000_000
 """Instructions at most between two looks at what goes on outside."""
 
+INTERRUPT_SLICE = 500
+"""Instructions at most between two looks while the program uses interrupts. One that
+touches no register for so long is taken to wait for an interrupt, so that the time of
+such programs is only a guess; our firmware has interrupts off."""
+
 MSIP, MTIP, MEIP = 3, 7, 11
 """The numbers of the machine's interrupts, and their bits in mip and mie."""
 
@@ -81,7 +86,8 @@ class Machine:
         self._core: Core | None = None
         self._running = False
         self.clock = Clock(lambda: self._core.instructions if self._core else 0)
-        self.interrupts = Plic()
+        self.clock.on_schedule = self._look_soon
+        self.interrupts = Plic(self._look_soon)
         self.clint = Clint(self.clock)
         self.attach("CLINT", CLINT_BASE, 0x10000, self.clint)
         self.attach("PLIC", PLIC_BASE, 0x400_0000, self.interrupts)
@@ -159,17 +165,42 @@ class Machine:
         while self._running and self.core.instructions < end:
             self.clock.run_due()
             self._deliver()
+            accesses = self.core.accesses
             stop = self.core.run(self._limit(end))
             if stop is Stop.WAITING and (state := self._wait()):
                 return state
+            if stop is Stop.LIMIT and accesses == self.core.accesses:
+                self._skip_spinning()
         return State.BUSY if self._running else State.STOPPED
 
+    def _skip_spinning(self) -> None:
+        """A program that lets itself be interrupted and does nothing visible waits."""
+        event = self.clock.next_event
+        if event is not None and self._unmasked():
+            self.clock.skip_to(event)
+
+    def _unmasked(self) -> bool:
+        """Whether the program lets itself be interrupted."""
+        return bool(
+            self.core.register("mie") and self.core.register("mstatus") & MSTATUS_MIE
+        )
+
     def _limit(self, end: int) -> int:
-        """The instruction count at which to look again."""
+        """The instruction count at which to look again.
+
+        Soon, where the program uses interrupts: it may allow them again, or wait.
+        """
+        if self.core.register("mie"):
+            end = min(end, self.core.instructions + INTERRUPT_SLICE)
         event = self._next_event()
         if event is None:
             return end
         return min(end, self.core.instructions + self.clock.instructions_until(event))
+
+    def _look_soon(self) -> None:
+        """What the running slice was to end for has changed: end it."""
+        if self._core is not None:
+            self._core.interrupt_slice()
 
     def _next_event(self) -> int | None:
         times = [self.clock.next_event, self._alarm()]

@@ -4,14 +4,21 @@ Facts: the SDK's plic.h and the RISC-V PLIC specification. Only hart 0's machine
 context has an effect; a source is level triggered and gated by claim and complete.
 """
 
+from collections.abc import Callable
+
 SOURCES = 66
 PENDING, ENABLE, THRESHOLD, CLAIM = 0x1000, 0x2000, 0x20_0000, 0x20_0004
 
 
 class Plic:
-    """Registers, and the lines of the peripherals: ``set(source, level)``."""
+    """Registers, and the lines of the peripherals: ``set(source, level)``.
 
-    def __init__(self) -> None:
+    Args:
+        on_pending: called when the core may have to be interrupted.
+    """
+
+    def __init__(self, on_pending: Callable[[], None]) -> None:
+        self._on_pending = on_pending
         self.reset()
 
     def reset(self) -> None:
@@ -27,6 +34,8 @@ class Plic:
         """Raise or lower a peripheral's line."""
         bit = 1 << source
         self._lines = self._lines | bit if level else self._lines & ~bit
+        if level:
+            self._on_pending()
 
     @property
     def pending(self) -> bool:
@@ -74,3 +83,4 @@ class Plic:
             self._enabled = kept | value << shift
         else:
             self._other[offset] = value
+        self._on_pending()

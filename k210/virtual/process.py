@@ -12,7 +12,7 @@ END_S = 5.0
 
 
 class BoardProcess:
-    """Runs ``python -m k210.virtual`` on a flash image.
+    """Runs ``python -m k210 virtual`` on a flash image.
 
     Attributes:
         url: where to reach the board.
@@ -24,7 +24,7 @@ class BoardProcess:
     def __init__(self, flash: Path, size: int, wiring: str, log: Path) -> None:
         for path in (flash, log):
             path.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "k210.virtual", str(flash)]
+        command = [sys.executable, "-m", "k210", "virtual", str(flash)]
         options = ["--size", str(size), "--type", wiring, "--rfc2217", "0", "--child"]
         with log.open("ab") as errors:
             self._process = subprocess.Popen(

@@ -151,7 +151,7 @@ class Spi:
         if self._transmit_level() >= FIFO:
             self._clock.skip_to(self._done_at - FIFO // 2 * self._frame_ticks)
         self._settle()
-        return self._transmit_level()
+        return len(self._waiting) + self._transmit_level()
 
     def _receive_level(self) -> int:
         """Frames that have come in and were not taken."""
@@ -181,7 +181,7 @@ class Spi:
         elif self._polls > 1 and self._active:
             self._clock.skip_to(self._done_at)
         self._settle()
-        level = self._transmit_level()
+        level = len(self._waiting) + self._transmit_level()
         return (
             (SR_BUSY if self._active else 0)
             | (SR_TX_NOT_FULL if level < FIFO else 0)

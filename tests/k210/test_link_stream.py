@@ -5,6 +5,7 @@ import random
 
 import native_link
 import pytest
+from bad_line import BadLine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,26 +63,6 @@ def test_frames_are_found_behind_noise(
     for at in range(0, len(line), step):
         found += decoder.feed(line[at : at + step])
     assert found[len(found) - len(frames) :] == frames
-
-
-class BadLine:
-    """Drops, doubles, corrupts and swaps bytes, each at a rate."""
-
-    def __init__(self, seed: int, rate: float) -> None:
-        self._random, self._rate = random.Random(seed), rate
-
-    def carry(self, data: bytes) -> bytes:
-        out = bytearray()
-        for byte in data:
-            fate = self._random.random() / self._rate if self._rate else 9.0
-            if fate < 1:  # dropped
-                continue
-            out.append(byte if fate >= 2 else byte ^ 1 << self._random.randrange(8))
-            if 2 <= fate < 3:
-                out.append(byte)
-            if 3 <= fate < 4 and len(out) > 1:
-                out[-2:] = reversed(out[-2:])
-        return bytes(out)
 
 
 class Pair:

@@ -1,0 +1,157 @@
+"""A board behind the link: our firmware on the virtual chip, loaded through the ROM."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bad_line import BadLine
+from compiled import Compiled
+from direct_port import DirectPort
+
+from k210 import firmware, slot
+from k210.board import BoardSpec
+from k210.boards import TYPES
+from k210.errors import BoardError, ModelError
+from k210.linked import LinkedBoard
+from k210.reference import Reference
+from k210.slot import Slot, SlotError
+from k210.virtual.board import VirtualBoard
+from k210.virtual.nor import SECTOR, NorFlash
+
+SIZE = 1 << 20
+SLOT = 0x40000
+
+
+@pytest.fixture
+def flash(tmp_path: Path) -> Iterator[NorFlash]:
+    with NorFlash(tmp_path / "flash.bin", SIZE) as flash:
+        yield flash
+
+
+def opened(flash: NorFlash) -> tuple[LinkedBoard, DirectPort]:
+    port = DirectPort(VirtualBoard(flash, TYPES["virtual"]))
+    spec = BoardSpec("virtual", SIZE, flash.path, flash.path.with_name("log"))
+    return LinkedBoard(spec, port, lambda: None, True), port
+
+
+@pytest.fixture
+def board(flash: NorFlash) -> LinkedBoard:
+    return opened(flash)[0]
+
+
+@pytest.fixture
+def model(few_kmodels: dict[str, Compiled]) -> Compiled:
+    return next(iter(few_kmodels.values()))
+
+
+def test_the_image_is_small(flash: NorFlash) -> None:
+    assert len(firmware.image()) <= 64 * 1024
+
+
+def test_it_tells_who_it_is(board: LinkedBoard, flash: NorFlash) -> None:
+    identity = board.identity()
+    assert identity["kind"] == "virtual"
+    assert identity["flash_size"] == SIZE == board.flash_size
+    assert identity["flash_jedec_id"] == flash.jedec_id.hex()
+
+
+def test_flash_is_written_read_and_hashed(board: LinkedBoard, flash: NorFlash) -> None:
+    content = random.Random(1).randbytes(10_000)
+    board.flash_erase(SECTOR, 3 * SECTOR)
+    board.flash_write(SECTOR + 7, content)
+    assert flash.read(SECTOR + 7, len(content)) == content
+    assert board.flash_read(SECTOR + 7, len(content)) == content
+    assert board.flash_sha256(3, 9000) == flash.sha256(3, 9000)
+    with pytest.raises(BoardError, match="do not lie in the board's flash"):
+        board.flash_read(SIZE - 1, 2)
+    with pytest.raises(BoardError, match="whole sectors"):
+        board.flash_erase(1, SECTOR)
+
+
+def test_a_model_from_memory_computes_as_the_reference(
+    board: LinkedBoard, model: Compiled
+) -> None:
+    board.load(model.model)
+    outputs = list(board.infer_many(model.inputs))
+    reference = Reference(model.model)
+    assert outputs == [reference.infer(sample) for sample in model.inputs]
+    tensors = board.describe().inputs
+    assert sum(tensor.size for tensor in tensors) == len(model.inputs[0])
+
+
+def test_a_model_from_the_slot_computes_as_one_from_memory(
+    board: LinkedBoard, flash: NorFlash, model: Compiled
+) -> None:
+    for offset, data in slot.pack(Slot(model.model, b"{}")):
+        flash.write(SLOT + offset, data)
+    board.load(SLOT)
+    assert board.infer(model.inputs[0]) == Reference(model.model).infer(model.inputs[0])
+    flash.program_page(SLOT + SECTOR + 100, bytes(16))
+    with pytest.raises(SlotError, match="damaged"):
+        board.load(SLOT)
+    with pytest.raises(SlotError, match="no model slot"):
+        board.load(0)
+
+
+def test_timings_and_tensors_go_by_op_id(board: LinkedBoard, model: Compiled) -> None:
+    board.load(model.model)
+    board.infer(model.inputs[0])
+    timings = board.timings()
+    expected = Reference(model.model).trace(model.inputs[0])
+    assert set(expected) <= set(timings)
+    assert all(0 <= seconds < 1 for seconds in timings.values())
+    ids = list(expected)[:2]
+    traced = board.trace(ids)
+    for op_id in ids:
+        assert traced[op_id].tobytes() == expected[op_id].tobytes()
+    with pytest.raises(ModelError, match="no op s999"):
+        board.trace(["s999"])
+
+
+def test_what_is_no_model_is_refused(board: LinkedBoard, model: Compiled) -> None:
+    with pytest.raises(ModelError, match="no model is loaded"):
+        board.infer(b"")
+    with pytest.raises(ModelError, match="refuses the model"):
+        board.load(bytes(1000))
+    board.load(model.model)
+    with pytest.raises(ModelError, match="the model takes"):
+        board.infer(b"short")
+    board.reset()
+    with pytest.raises(ModelError, match="no model is loaded"):
+        board.describe()
+
+
+def test_a_running_firmware_is_used_as_it_is(flash: NorFlash) -> None:
+    _, port = opened(flash)
+    before = port.board.chip.machine.clock.seconds
+    spec = BoardSpec("direct", SIZE, flash.path, flash.path, kind="virtual")
+    LinkedBoard(spec, port, lambda: None, False).identity()
+    assert port.board.chip.machine.clock.seconds - before < 0.2
+
+
+def infer_on_a_bad_line(flash: NorFlash, model: Compiled, count: int) -> None:
+    """Each of the results right, though 0.1 % of bytes suffer, each way."""
+    board, port = opened(flash)
+    board.load(model.model)
+    lines = [BadLine(seed, 0.00025) for seed in (1, 2)]
+    down = lines[0].carry
+    port.spoil = down
+    samples = [model.inputs[i % len(model.inputs)] for i in range(count)]
+    reference = Reference(model.model)
+    right = {sample: reference.infer(sample) for sample in model.inputs}
+    for sample, outputs in zip(samples, board.infer_many(samples), strict=True):
+        assert outputs == right[sample]
+
+
+def test_a_bad_line_never_gives_a_wrong_result(
+    flash: NorFlash, model: Compiled
+) -> None:
+    infer_on_a_bad_line(flash, model, 10)
+
+
+@pytest.mark.long
+def test_a_thousand_inferences_over_a_bad_line(
+    flash: NorFlash, model: Compiled
+) -> None:
+    infer_on_a_bad_line(flash, model, 1000)
