@@ -30,7 +30,7 @@ WANTED = 1000
 TIMEOUT_S = 120.0
 
 
-def compiled(log: Path) -> bytes:
+def compiled(log: Path, shape: tuple[int, int, int] = SHAPE) -> bytes:
     """The kmodel, with random weights."""
     import keras
 
@@ -38,9 +38,9 @@ def compiled(log: Path) -> bytes:
 
     keras.utils.set_random_seed(0)
     settings = {"architecture": "mobilenet_v1", "alpha": 0.25, "padding": "same"}
-    model = build(Model.model_validate(settings), SHAPE, 10)
-    tflite = to_tflite(lambda x: model(x, training=False), SHAPE, Path(model.name))
-    height, width, channels = SHAPE
+    model = build(Model.model_validate(settings), shape, 10)
+    tflite = to_tflite(lambda x: model(x, training=False), shape, Path(model.name))
+    height, width, channels = shape
     size = (CALIBRATION, channels, height, width)
     samples = np.random.default_rng(0).integers(0, 256, size, np.uint8)
     request = Request(tflite, samples, "no_clip", False, (0.0, 1.0))

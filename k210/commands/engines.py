@@ -18,10 +18,13 @@ class Engine(Protocol):
     def trace(self, data: bytes) -> Mapping[str, NDArray[Any]]:
         """What each operation gives for one sample, by op id."""
 
+    def timings(self) -> Mapping[str, float]:
+        """Seconds that each operation takes on the chip, by op id."""
+
 
 @contextmanager
 def reference(model: Kmodel) -> Iterator[Engine]:
-    """The host reference."""
+    """The host reference, which models the chip's time."""
     from k210.reference import Reference
 
     yield Reference(model)

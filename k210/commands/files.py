@@ -70,6 +70,11 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     _write(path, lambda file: np.save(file, array))
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file; UserError where that fails."""
+    _write(path, lambda file: file.write(text.encode()))
+
+
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     try:
         with path.open("wb") as file:

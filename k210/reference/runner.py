@@ -10,7 +10,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from k210 import kmodel
+from k210 import cost, kmodel
 from k210.errors import ModelError
 from k210.kmodel import Kmodel, Op, TensorOp
 from k210.reference import elementwise, region, windows
@@ -106,6 +106,10 @@ class Reference:
             return session.trace(self._checked(data))
         finally:
             self._idle.put(session)
+
+    def timings(self) -> dict[str, float]:
+        """Modelled seconds of each operation on the chip, keyed by its op id."""
+        return {name: ms / 1e3 for name, ms in cost.timings(self.model).items()}
 
     def _session(self) -> "_Session":
         """One that nobody uses."""

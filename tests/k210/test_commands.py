@@ -158,6 +158,18 @@ def test_a_trace_is_keyed_by_op_id(
             assert trace[op.id].shape == op.shape
 
 
+def test_the_time_of_each_op_is_written_in_seconds(
+    model: Path, parsed: Kmodel, samples: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "t.json"
+    arguments = ["run", model, "--input", samples, "--timings", target]
+    assert main(list(map(str, arguments))) == 0
+    found = json.loads(target.read_bytes())
+    assert list(found) == [op.id for op in parsed.ops()]
+    total = sum(cost.timings(parsed).values())
+    assert sum(found.values()) == pytest.approx(total / 1e3)
+
+
 def test_outputs_can_be_named_in_an_npz(
     model: Path, samples: Path, tmp_path: Path
 ) -> None:
