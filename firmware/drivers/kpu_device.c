@@ -86,7 +86,7 @@ static bool run(void *context, const struct kpu_layer *layer) {
 }
 
 void kpu_device_init(struct kpu *kpu) {
-    sysctl_enable(SYSCTL_KPU);
+    sysctl_start_kpu_clock();
     registers->interrupt_clear = ALL_INTERRUPTS;
     registers->interrupt_mask = ALL_INTERRUPTS;
     registers->fifo_threshold = FIFO_FULL | FIFO_EMPTY << FIFO_EMPTY_SHIFT;

@@ -28,6 +28,9 @@ void sysctl_init(void);
 /** Give a peripheral its clock and reset it. */
 void sysctl_enable(enum sysctl_peripheral peripheral);
 
+/** Give the KPU its clock, PLL1 at 403 MHz, and reset it. */
+void sysctl_start_kpu_clock(void);
+
 /** Let a DMA channel (0 to 5) be paced by these requests. */
 void sysctl_route_dma(unsigned channel, enum sysctl_dma_request request);
 

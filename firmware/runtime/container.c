@@ -12,7 +12,7 @@ enum {
     NAME_BYTES = 16,
     MODULE_ALIGNMENT = 8,
     MAX_MODULES = 2,
-    MIN_TENSOR_BYTES = 16, /* a range and a rank */
+    MAX_POOL = 1 << 30, /* far more than the chip has; sums of two do not overflow */
 };
 
 static const uint32_t IDENTIFIER = 0x4B4D444C; /* "LDMK" */
@@ -201,7 +201,7 @@ static bool read_pools(struct km_reader *reader, uint32_t count, bool k210,
         module->data_pool = location == KM_DATA ? size : module->data_pool;
     }
     module->rdata_size = rdata;
-    return module->data_pool <= INT32_MAX;
+    return true;
 }
 
 static bool read_section(struct km_reader *reader, const char name[NAME_BYTES],
@@ -232,6 +232,9 @@ static enum kmodel_status read_module_body(struct km_state *state,
     if (shared_pools != 0 || sections != 2 || reserved != 0 ||
         !read_pools(reader, pools, kind == K210, module)) {
         return KMODEL_BAD_MODULE;
+    }
+    if (module->data_pool > MAX_POOL) {
+        return KMODEL_TOO_BIG;
     }
     enum kmodel_status status = read_functions(state, reader, module);
     if (status != KMODEL_OK) {

@@ -123,7 +123,7 @@ class Core:
         )
         self.accesses = 0
         self._mip_hooks: list[int] = []
-        self._fault: Fault | None = None
+        self._failure: BoardError | None = None
         self._map(alias, windows)
         self._count_blocks(alias)
         self._tell_data_from_code(alias)
@@ -142,13 +142,27 @@ class Core:
     def _map_window(self, window: Window) -> None:
         def read(_uc: Any, offset: int, size: int, _user: Any) -> int:
             self.accesses += 1
-            return window.read(offset, size)
+            try:
+                return window.read(offset, size)
+            except BoardError as error:
+                return self._fail(error)
 
         def write(_uc: Any, offset: int, size: int, value: int, _user: Any) -> None:
             self.accesses += 1
-            window.write(offset, size, value)
+            try:
+                window.write(offset, size, value)
+            except BoardError as error:
+                self._fail(error)
 
         self._uc.mmio_map(window.base, window.size, read, None, write, None)
+
+    def _fail(self, error: BoardError) -> int:
+        """Stop for an error of a register; `run` raises it."""
+        if isinstance(error, Fault):
+            error = Fault(f"{error} (pc {self.pc:#x})")
+        self._failure = error
+        self._uc.emu_stop()
+        return 0
 
     def _count_blocks(self, alias: int) -> None:
         """Have blocks.c called for every block, and let it stop the core."""
@@ -209,14 +223,14 @@ class Core:
             self._unicorn.UC_MEM_FETCH_UNMAPPED: "jumped to",
         }
         verb = kinds.get(access, "read")
-        self._fault = Fault(
+        self._failure = Fault(
             f"the program {verb} {size} bytes at {address:#x} (pc {self.pc:#x}), "
             "where the K210 has nothing"
         )
         return False
 
     def _on_exception(self, _uc: Any, cause: int, _user: Any) -> None:
-        self._fault = Fault(
+        self._failure = Fault(
             f"the program raised exception {cause} at pc {self.pc:#x} "
             "(illegal instruction, ecall or ebreak)"
         )
@@ -307,17 +321,15 @@ class Core:
         self._counter.limit = 0
 
     def _emulate(self) -> None:
-        self._fault = None
+        self._failure = None
         try:
             self._uc.emu_start(self.pc, EVERYWHERE)
-        except Fault as fault:  # a register's
-            raise Fault(f"{fault} (pc {self.pc:#x})") from None
         except self._unicorn.UcError as error:
-            raise self._fault or Fault(
+            raise self._failure or Fault(
                 f"the core cannot go on at pc {self.pc:#x}: {error}"
             ) from None
-        if self._fault:
-            raise self._fault
+        if self._failure is not None:
+            raise self._failure
 
     def _at_wfi(self) -> bool:
         at = self.pc - 4 - self._base

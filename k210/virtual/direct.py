@@ -306,6 +306,7 @@ class DirectEngine:
         self.runtime = Runtime()
         status = self.runtime.load(model.data)
         self._check(status, "does not load the kmodel")
+        self._last = bytes(sum(self.runtime.input_sizes))
 
     def __enter__(self) -> "DirectEngine":
         return self
@@ -345,6 +346,7 @@ class DirectEngine:
             raise ModelError(
                 f"the model takes {sum(sizes)} bytes of input and was given {len(data)}"
             )
+        self._last = data
         inputs, start = [], 0
         for size in sizes:
             inputs.append(data[start : start + size])
@@ -389,14 +391,18 @@ class DirectEngine:
             if skip >= self.runtime.mailbox.records:
                 return
 
-    def timings(self, data: bytes) -> dict[str, float]:
-        """Modelled seconds of each operation for one sample; a call's include its own.
+    def timings(self) -> dict[str, float]:
+        """Modelled seconds of each operation; a call's are what its own leave of it.
 
-        Raises:
-            ModelError: as `infer_many`.
+        They are those of another inference of the last sample, or of zeros.
         """
-        self._infer(data, record=True)
-        return {record.op: record.seconds for record in self.runtime.records()}
+        self._infer(self._last, record=True)
+        taken = {record.op: record.seconds for record in self.runtime.records()}
+        for number, op in enumerate(self.model.program):
+            if op.function is not None:
+                inner = range(len(self.model.functions[op.function]))
+                taken[f"s{number}"] -= sum(taken[f"k{op.function}.{i}"] for i in inner)
+        return {op.id: taken[op.id] for op in self.model.ops()}
 
     @property
     def seconds(self) -> float:

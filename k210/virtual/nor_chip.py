@@ -8,17 +8,23 @@ import hashlib
 from collections.abc import Callable
 
 from k210.virtual.clock import Clock, ticks
+from k210.virtual.faults import FlashFaults, PowerCut
 from k210.virtual.nor import (
     BLOCK_ERASE_SECONDS,
     PAGE,
     PAGE_PROGRAM_SECONDS,
+    SECTOR,
     SECTOR_ERASE_SECONDS,
     NorFlash,
 )
 
 BUSY, WRITE_ENABLED = 1 << 0, 1 << 1
 CHIP_ERASE_SECONDS = 40.0
+STUCK_SECONDS = 1e6
+HALF_ERASED = b"\xa5"
 COMMAND_AND_ADDRESS = 4
+PATIENT_POLLS = 3
+"""After so many looks at the status, time skips to when the flash is done."""
 
 
 class NorChip:
@@ -27,10 +33,14 @@ class NorChip:
     Args:
         flash: its array.
         clock: the time, for how long it is busy.
+
+    Attributes:
+        faults: what is to go wrong.
     """
 
     def __init__(self, flash: NorFlash, clock: Clock) -> None:
         self.flash, self._clock = flash, clock
+        self.faults = FlashFaults()
         path = str(flash.path.absolute()).encode()
         self.unique_id = hashlib.sha256(path).digest()[:8]
         self._busy_until = 0
@@ -38,6 +48,7 @@ class NorChip:
         self._registers = bytearray(3)
         self._sent = bytearray()
         self._position = 0
+        self._polls = 0
 
     def select(self) -> None:
         """Chip select falls: a command begins."""
@@ -77,6 +88,9 @@ class NorChip:
         return answers.get(code, b"")[self._position :]
 
     def _status(self) -> bytes:
+        self._polls = self._polls + 1 if self.busy else 0
+        if self._polls > PATIENT_POLLS and not self.faults.stuck:
+            self._clock.skip_to(self._busy_until)
         first = BUSY if self.busy else 0
         first |= WRITE_ENABLED if self._write_enabled else 0
         return bytes([first | self._registers[0] & 0xFC, *self._registers[1:]])
@@ -110,12 +124,17 @@ class NorChip:
         if code in erases and len(self._sent) >= COMMAND_AND_ADDRESS:
             erase, seconds = erases[code]
             erase(self._address())
-            self._work(seconds)
+            if self.faults.cuts_now():
+                self._leave_half_erased()
+            self._work(STUCK_SECONDS if self.faults.stuck else seconds)
         elif code in (0xC7, 0x60):
             self.flash.erase_chip()
             self._work(CHIP_ERASE_SECONDS)
         elif code == 0x02 and len(self._sent) > COMMAND_AND_ADDRESS:
             data = bytes(self._sent[COMMAND_AND_ADDRESS:])
+            if self.faults.cuts_now():
+                self.flash.program_page(self._address(), data[: len(data) // 2])
+                raise PowerCut("the power failed in the middle of a page")
             self.flash.program_page(self._address(), data[-PAGE:])
             self._work(PAGE_PROGRAM_SECONDS)
         elif code in (0x01, 0x31, 0x11):
@@ -123,6 +142,12 @@ class NorChip:
             values = self._sent[1 : 4 - first]
             self._registers[first : first + len(values)] = values
             self._write_enabled = False
+
+    def _leave_half_erased(self) -> None:
+        """An erase cut short leaves bits as they like."""
+        start = self._address() // SECTOR * SECTOR
+        self.flash.write(start, HALF_ERASED * (SECTOR // 2))
+        raise PowerCut("the power failed in the middle of an erase")
 
     def _work(self, seconds: float) -> None:
         self._write_enabled = False
