@@ -7,10 +7,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from k210.commands import inspect, run, virtual
+from k210.commands import flash, inspect, run, virtual
 from k210.errors import UserError
 
-COMMANDS = {"inspect": inspect, "run": run, "virtual": virtual}
+COMMANDS = {"flash": flash, "inspect": inspect, "run": run, "virtual": virtual}
 """Modules with ``HELP``, ``add_arguments(parser)`` and ``main(options)``."""
 
 

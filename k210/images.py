@@ -33,7 +33,7 @@ def program_image(program: bytes) -> bytes:
 
 
 def program_in(flash: bytes) -> bytes | None:
-    """The program whose image flash begins with; None if there is none that is whole."""
+    """The program whose image flash begins with; None if it is not whole."""
     if len(flash) < HEADER.size:
         return None
     _, length = HEADER.unpack_from(flash)

@@ -1,5 +1,6 @@
 """Opens serial ports, local ones and URLs, without resetting what hangs on them."""
 
+import warnings
 from typing import Any, Protocol
 
 import serial
@@ -54,7 +55,9 @@ def open_port(port: str, baud: int) -> Port:
             port, baud, timeout=READ_TIMEOUT_S, do_not_open=True
         )
         opened.dtr = opened.rts = False
-        opened.open()
+        with warnings.catch_warnings():  # pyserial 3.5 starts threads in the old way
+            warnings.simplefilter("ignore", DeprecationWarning)
+            opened.open()
     except (serial.SerialException, ValueError, OSError) as error:
         raise BoardError(
             f"the port {port} cannot be opened ({error}): check board.port, the cable "

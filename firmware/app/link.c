@@ -7,7 +7,7 @@
 #define FIRST_BAUD 115200u
 #define TICKS_PER_US (CLINT_HZ / 1000000u)
 /* Sleeps between two looks: short while the line is busy. */
-#define BUSY_SLEEP_US 100u
+#define BUSY_SLEEP_US 250u
 #define IDLE_SLEEP_US 1000u
 #define IDLE_AFTER_US 20000u
 #define FLUSH_LIMIT_US 1000000u

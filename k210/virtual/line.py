@@ -89,6 +89,11 @@ class Line:
         self._to_chip.clear()
 
     @property
+    def backlog(self) -> int:
+        """Bytes on their way to the chip."""
+        return sum(len(burst.data) for burst in self._to_chip)
+
+    @property
     def next_arrival(self) -> int | None:
         """When the next byte is complete at the chip, if one is on its way."""
         return self._to_chip[0].first_at if self._to_chip else None

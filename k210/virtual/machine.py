@@ -30,9 +30,11 @@ SLICE = 2_000_000
 """Instructions at most between two looks at what goes on outside."""
 
 INTERRUPT_SLICE = 500
-"""Instructions at most between two looks while the program uses interrupts. One that
-touches no register for so long is taken to wait for an interrupt, so that the time of
-such programs is only a guess; our firmware has interrupts off."""
+"""Instructions at most between two looks while the program uses interrupts."""
+
+SPINNING_SLICES = 4
+"""A program that uses interrupts and touches no register for so many of those is taken
+to wait for one. So the time of such programs is a guess; ours has interrupts off."""
 
 MSIP, MTIP, MEIP = 3, 7, 11
 """The numbers of the machine's interrupts, and their bits in mip and mie."""
@@ -85,6 +87,7 @@ class Machine:
         self._attached: list[Attached] = []
         self._core: Core | None = None
         self._running = False
+        self._quiet_slices = 0
         self.clock = Clock(lambda: self._core.instructions if self._core else 0)
         self.clock.on_schedule = self._look_soon
         self.interrupts = Plic(self._look_soon)
@@ -169,7 +172,9 @@ class Machine:
             stop = self.core.run(self._limit(end))
             if stop is Stop.WAITING and (state := self._wait()):
                 return state
-            if stop is Stop.LIMIT and accesses == self.core.accesses:
+            quiet = stop is Stop.LIMIT and accesses == self.core.accesses
+            self._quiet_slices = self._quiet_slices + 1 if quiet else 0
+            if self._quiet_slices >= SPINNING_SLICES:
                 self._skip_spinning()
         return State.BUSY if self._running else State.STOPPED
 
@@ -178,6 +183,7 @@ class Machine:
         event = self.clock.next_event
         if event is not None and self._unmasked():
             self.clock.skip_to(event)
+            self._quiet_slices = 0
 
     def _unmasked(self) -> bool:
         """Whether the program lets itself be interrupted."""

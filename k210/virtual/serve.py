@@ -16,6 +16,9 @@ from k210.virtual.nor import NorFlash
 from k210.virtual.tty import TtyPort
 
 LOOPBACK = "127.0.0.1"
+LINE_BUFFER = 4096
+"""Bytes on the line beyond which a program that writes to the tty has to wait."""
+
 READY = "serving "
 """What the line begins with that tells a caller where the board is."""
 
@@ -54,18 +57,19 @@ class Server:
         """Let the board go on, then see to its ports; False if `parent` has ended."""
         wait = self._step()
         self._send(self._board.line.take())
+        full = self._board.line.backlog > LINE_BUFFER
         sources = [
             source
             for source in (
                 self._listener,
                 self._client,
-                self._tty,
+                None if full else self._tty,
                 self._tty.control if self._tty else None,
                 parent,
             )
             if source is not None
         ]
-        for source in select.select(sources, [], [], wait)[0]:
+        for source in select.select(sources, [], [], 0 if full else wait)[0]:
             if source is parent:
                 return False
             self._attend(source)

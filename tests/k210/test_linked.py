@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from bad_line import BadLine
 from compiled import Compiled
-from direct_port import DirectPort
 
 from k210 import firmware, slot
 from k210.board import BoardSpec
@@ -17,6 +16,7 @@ from k210.linked import LinkedBoard
 from k210.reference import Reference
 from k210.slot import Slot, SlotError
 from k210.virtual.board import VirtualBoard
+from k210.virtual.local import LocalPort
 from k210.virtual.nor import SECTOR, NorFlash
 
 SIZE = 1 << 20
@@ -29,8 +29,8 @@ def flash(tmp_path: Path) -> Iterator[NorFlash]:
         yield flash
 
 
-def opened(flash: NorFlash) -> tuple[LinkedBoard, DirectPort]:
-    port = DirectPort(VirtualBoard(flash, TYPES["virtual"]))
+def opened(flash: NorFlash) -> tuple[LinkedBoard, LocalPort]:
+    port = LocalPort(VirtualBoard(flash, TYPES["virtual"]))
     spec = BoardSpec("virtual", SIZE, flash.path, flash.path.with_name("log"))
     return LinkedBoard(spec, port, lambda: None, True), port
 
@@ -125,7 +125,7 @@ def test_what_is_no_model_is_refused(board: LinkedBoard, model: Compiled) -> Non
 def test_a_running_firmware_is_used_as_it_is(flash: NorFlash) -> None:
     _, port = opened(flash)
     before = port.board.chip.machine.clock.seconds
-    spec = BoardSpec("direct", SIZE, flash.path, flash.path, kind="virtual")
+    spec = BoardSpec("local", SIZE, flash.path, flash.path, kind="virtual")
     LinkedBoard(spec, port, lambda: None, False).identity()
     assert port.board.chip.machine.clock.seconds - before < 0.2
 

@@ -4,7 +4,6 @@ import random
 from pathlib import Path
 
 import pytest
-from direct_port import DirectPort
 
 from k210 import slot
 from k210.board import BoardSpec
@@ -14,6 +13,7 @@ from k210.linked import LinkedBoard
 from k210.slot import Slot
 from k210.virtual.board import VirtualBoard
 from k210.virtual.faults import PowerCut
+from k210.virtual.local import LocalPort
 from k210.virtual.nor import SECTOR, NorFlash
 from stages import flash as flash_stage
 
@@ -26,8 +26,8 @@ COMMANDS = 90
 """About as many as the write takes."""
 
 
-def opened(array: NorFlash) -> tuple[LinkedBoard, DirectPort]:
-    port = DirectPort(VirtualBoard(array, TYPES["virtual"]))
+def opened(array: NorFlash) -> tuple[LinkedBoard, LocalPort]:
+    port = LocalPort(VirtualBoard(array, TYPES["virtual"]))
     spec = BoardSpec("virtual", SIZE, array.path, array.path)
     return LinkedBoard(spec, port, lambda: None, True), port
 

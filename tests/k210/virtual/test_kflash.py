@@ -38,8 +38,8 @@ def tty(tmp_path: Path) -> Iterator[Path]:
     """The tty of a board that is wired as a dan dock; its flash is beside it."""
     link = tmp_path / "tty"
     flash = tmp_path / "flash.bin"
-    command = [sys.executable, "-m", "k210", "virtual", flash, "--type", "dan"]
-    with subprocess.Popen([*command, "--link", link]) as process:
+    command = [sys.executable, "-m", "k210", "virtual", str(flash), "--type", "dan"]
+    with subprocess.Popen([*command, "--link", str(link)]) as process:
         end = time.monotonic() + START_S
         while not link.exists() and time.monotonic() < end:
             time.sleep(0.05)
@@ -52,8 +52,9 @@ def kflash(tty: Path, shim: Path, *arguments: str | Path) -> None:
         "LD_PRELOAD": str(shim),
         "MODEM_SOCKET": f"{tty}.ctl",
     }
+    command = [sys.executable, "-m", "kflash", "-p", str(tty), "-B", "dan", "-S"]
     subprocess.run(
-        [sys.executable, "-m", "kflash", "-p", tty, "-B", "dan", "-S", *arguments],
+        [*command, *map(str, arguments)],
         env=environment,
         stdout=subprocess.DEVNULL,
         check=True,

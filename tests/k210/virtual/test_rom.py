@@ -7,12 +7,12 @@ from pathlib import Path
 
 import device_programs
 import pytest
-from direct_port import DirectPort
 
 from k210.boards import TYPES, BoardType
 from k210.errors import BoardError
 from k210.isp import MEMORY_BASE, Isp
 from k210.virtual.board import VirtualBoard
+from k210.virtual.local import LocalPort
 from k210.virtual.nor import BLOCK, NorFlash
 
 GREETING = b"hello, 1/3 = 0.333\n"
@@ -29,8 +29,8 @@ def put_image(flash: NorFlash, payload: bytes) -> None:
     flash.write(0, image + hashlib.sha256(image).digest())
 
 
-def entered(flash: NorFlash, kind: BoardType) -> tuple[Isp, DirectPort]:
-    port = DirectPort(VirtualBoard(flash, kind))
+def entered(flash: NorFlash, kind: BoardType) -> tuple[Isp, LocalPort]:
+    port = LocalPort(VirtualBoard(flash, kind))
     isp = Isp(port, kind)
     isp.enter()
     return isp, port
@@ -85,6 +85,6 @@ def test_a_board_that_does_not_answer_is_named(
 ) -> None:
     monkeypatch.setattr("k210.isp.GREETINGS", 2)
     put_image(flash, device_programs.image("hello"))
-    port = DirectPort(VirtualBoard(flash, TYPES["kd233"]))
+    port = LocalPort(VirtualBoard(flash, TYPES["kd233"]))
     with pytest.raises(BoardError, match="board.type .now dan."):
         Isp(port, TYPES["dan"]).enter()

@@ -8,20 +8,19 @@ import time
 from collections.abc import Callable
 
 from k210.virtual.board import STRAP_SECONDS, VirtualBoard
-from k210.virtual.machine import MEMORY_BASE
 
 TURNS = 8
 
 
-class DirectPort:
-    """The part of pyserial's interface that our clients use.
+class LocalPort:
+    """See ``k210.ports.Port``.
 
     Args:
         board: the board.
         spoil: what the line does to bytes on their way, either way.
     """
 
-    port: str | None = "direct"
+    port: str | None = "local"
 
     def __init__(
         self, board: VirtualBoard, spoil: Callable[[bytes], bytes] = bytes
@@ -32,6 +31,7 @@ class DirectPort:
 
     @property
     def dtr(self) -> bool:
+        """The level of DTR."""
         return self._levels["dtr"]
 
     @dtr.setter
@@ -40,6 +40,7 @@ class DirectPort:
 
     @property
     def rts(self) -> bool:
+        """The level of RTS."""
         return self._levels["rts"]
 
     @rts.setter
@@ -52,6 +53,7 @@ class DirectPort:
 
     @property
     def baudrate(self) -> int:
+        """What the host sends and receives at."""
         return int(self.board.line.host_baud)
 
     @baudrate.setter
@@ -61,13 +63,16 @@ class DirectPort:
 
     @property
     def in_waiting(self) -> int:
+        """Bytes that have arrived and were not read."""
         return len(self._received)
 
     def write(self, data: bytes) -> int:
+        """Send bytes."""
         self.board.line.send(self.spoil(data))
         return len(data)
 
     def read(self, size: int = 1) -> bytes:
+        """At most so many bytes, after letting the board go on for a moment."""
         for _ in range(TURNS):
             if len(self._received) >= size:
                 break
@@ -85,17 +90,12 @@ class DirectPort:
         self._received += self.spoil(self.board.line.take())
 
     def flush(self) -> None:
+        """Let the board have what was sent."""
         self._turn()
 
     def reset_input_buffer(self) -> None:
+        """Drop what has arrived."""
         self._received.clear()
 
     def close(self) -> None:
-        pass
-
-
-def start(board: VirtualBoard, image: bytes) -> None:
-    """Have the board run a program from memory."""
-    board.rom.stop()
-    board.chip.machine.memory[: len(image)] = image
-    board.chip.machine.start(MEMORY_BASE)
+        """Nothing to let go of."""
