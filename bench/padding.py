@@ -23,10 +23,10 @@ import numpy as np
 
 from k210.errors import ModelError
 from stages import tflite
+from stages.normalize.choice import decide
 from stages.normalize.fidelity import reference
-from stages.normalize.forms import forms
 from stages.normalize.graph import read
-from stages.normalize.plans import Compiler, Figures, Plan, choose
+from stages.normalize.plans import Compiler, Figures, Plan
 from stages.normalize.proof import adversarial, prove
 
 DATA_VARIABLE = "K210_DATA"
@@ -60,15 +60,12 @@ def compare(model: bytes, name: str, folder: Path) -> Row:
     compiler = _compiler(model, folder)
     before = compiler.measure(Plan("nncase alone", graph, graph, []))
     try:
-        plans = forms(tflite.read(path))
-        found = [compiler.measure(plan) for plan in plans]
-        number = choose(found)
+        choice = decide(tflite.read(path), compiler.measure)
         inputs = adversarial(graph.inputs[0].shape, 0, 1)
-        proof = prove(model, plans[number].lowered, inputs)
+        proof = prove(model, choice.plan.lowered, inputs)
     except ModelError as error:
         return Row(name, before, None, "", None, str(error))
-    chosen = plans[number].name
-    return Row(name, before, found[number], chosen, proof.difference)
+    return Row(name, before, choice.figures, choice.plan.name, proof.difference)
 
 
 def _compiler(model: bytes, folder: Path) -> Compiler:

@@ -12,10 +12,10 @@ from k210 import kmodel, simulator
 from k210.child import Child, ChildCrashed, ChildTimeout
 from k210.errors import ModelError
 from stages.nncase_child import Request, compile_model
+from stages.normalize.choice import decide
 from stages.normalize.fidelity import decibels, reference, turned
-from stages.normalize.forms import forms
 from stages.normalize.graph import Graph, read
-from stages.normalize.plans import Figures, Plan, choose, figures
+from stages.normalize.plans import Figures, Plan, figures
 from stages.normalize.proof import Proof, adversarial, prove
 
 COUNT = 3
@@ -73,11 +73,8 @@ class Judge:
 
     def best(self, model: bytes) -> tuple[Plan, Figures, Proof]:
         """The plan that wins, as the stage would choose, and its proof."""
-        plans = forms(parsed(model))
-        found = [self._measure(model, plan) for plan in plans]
-        plan = plans[choose(found)]
-        chosen = found[plans.index(plan)]
-        return plan, chosen, proof(model, plan)
+        choice = decide(parsed(model), lambda plan: self._measure(model, plan))
+        return choice.plan, choice.figures, proof(model, choice.plan)
 
     def compiled(self, model: bytes) -> bytes:
         """The kmodel that nncase makes of a model without our help."""

@@ -16,11 +16,12 @@ import numpy as np
 from k210.manifest import Input
 from stages import dataset, tflite
 from stages.artifacts import read_json, write_json
+from stages.normalize.choice import decide
 from stages.normalize.fidelity import reference
 from stages.normalize.forms import forms
 from stages.normalize.listing import layers, terminal
 from stages.normalize.placing import KINDS
-from stages.normalize.plans import Compiler, Figures, Plan, choose, table
+from stages.normalize.plans import Compiler, Figures, Plan, table
 from stages.normalize.proof import Proof, adversarial, prove
 from stages.normalize.sizes import advice
 
@@ -45,26 +46,21 @@ def run(job: "Job") -> "Metrics":
     source = job.input("export/model.tflite")
     model = tflite.read(source)
     with tflite.rewriting(source):
-        plans = forms(model)
+        (first, *_) = forms(model)
     spec = dataset.input_of(job.settings.data)
-    compiler = _compiler(job, spec, source, plans[0])
-    found = []
-    with job.console.progress("comparing plans", len(plans)) as advance:
-        for count, plan in enumerate(plans, 1):
-            found.append(compiler.measure(plan))
-            advance(count, plan.name)
-    number = choose(found)
-    plan = plans[number]
+    compiler = _compiler(job, spec, source, first)
+    choice = decide(model, compiler.measure)
+    plan = choice.plan
     pictures = [each[np.newaxis] for each in spec.to_float(compiler.upright)]
     inputs = adversarial(plan.graph.inputs[0].shape, *spec.range)
     proof = prove(source.read_bytes(), plan.lowered, [*pictures, *inputs])
-    document = _document(plan, table(plans, found), proof)
+    document = _document(plan, table(choice.plans, choice.found), proof)
     document["advice"] = advice(source.read_bytes(), model, plan, compiler)
     job.output("normalize/model.tflite").write_bytes(plan.serialized)
     write_json(job.output("normalize/layers.json"), document)
     for line in terminal(document):
         job.console.say(line)
-    return dict(_metrics(document, found[number], proof))
+    return dict(_metrics(document, choice.figures, proof))
 
 
 def _compiler(job: "Job", spec: Input, source: Path, plan: Plan) -> Compiler:

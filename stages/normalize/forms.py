@@ -1,5 +1,6 @@
 """The legal forms of a model: as it is, rotated, with strides moved off odd maps."""
 
+from contextlib import suppress
 from typing import Any
 
 from stages.normalize.graph import Graph, read
@@ -18,7 +19,24 @@ VARIANTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """What plans are called, and which of the passes of CHOICES they have."""
 
+FALLBACKS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("picks apart", ("kernels", "apart")),
+    ("rotated, picks apart", ("rotation", "kernels", "apart")),
+)
+"""What is tried besides where nncase gets all of them wrong."""
+
 Place = tuple[object, ...]
+
+
+def fallbacks(model: Any) -> list[Plan]:
+    """Further plans for a ``ModelT`` that nncase miscompiles in every other form."""
+    graph = read(model)
+    prepared = apply(graph, LEGAL)
+    plans = []
+    for name, chosen in FALLBACKS:
+        with suppress(NotSymmetric):
+            plans.append(_plan(name, graph.copy(), prepared, chosen))
+    return plans
 
 
 def forms(model: Any) -> list[Plan]:

@@ -26,12 +26,6 @@ from stages.normalize.graph import Graph
 from stages.normalize.passes import Applied
 from stages.normalize.runtime import serialize
 
-CLEAN_DB = 40.0
-"""A signal-to-noise ratio that is as good as any better one."""
-
-MARGIN_DB = 3.0
-"""How much worse than that, or than the best plan, the chosen one may be."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -149,43 +143,6 @@ def figures(data: bytes) -> Figures:
         total=memory.total,
         kpu_ram=memory.kpu_ram,
     )
-
-
-def choose(found: Sequence[Figures]) -> int:
-    """Which plan wins; the first is the model as it is.
-
-    The first where none can be compiled: the compile stage says why.
-    """
-    base = found[0]
-    best = max((each.snr_db for each in found if each.snr_db is not None), default=0)
-    candidates = [
-        position
-        for position, each in enumerate(found)
-        if each.snr_db is not None
-        and each.snr_db >= min(best, CLEAN_DB) - MARGIN_DB
-        and (_no_worse(each, base) or _wrong(base, best))
-    ]
-    return min(candidates, key=lambda position: _rank(found[position]), default=0)
-
-
-def _wrong(base: Figures, best: float) -> bool:
-    """Whether the model as it is comes out much worse than it might."""
-    return base.snr_db is not None and base.snr_db < min(best, CLEAN_DB) - MARGIN_DB
-
-
-def _no_worse(plan: Figures, base: Figures) -> bool:
-    """Whether a plan has no more regions and CPU pads than the model as it is."""
-    pairs = ((plan.regions, base.regions), (plan.cpu_pads, base.cpu_pads))
-    return all(
-        before is None or (after is not None and after <= before)
-        for after, before in pairs
-    )
-
-
-def _rank(plan: Figures) -> tuple[float, int]:
-    assert plan.ms is not None
-    assert plan.total is not None
-    return plan.ms, plan.total
 
 
 def table(plans: Sequence[Plan], found: Sequence[Figures]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stages.normalize.graph import Graph, Node
 from stages.normalize.passes import (
+    apart,
     constants,
     explicit,
     gates,
@@ -36,7 +37,7 @@ LEGAL: tuple[tuple[str, Pass], ...] = (
 )
 """What every model goes through, in this order."""
 
-CHOICES = ("rotation", "kernels", "later")
+CHOICES = ("rotation", "kernels", "later", "apart")
 """Passes that a plan has or has not."""
 
 SHAPE: tuple[tuple[str, Pass], ...] = (
@@ -44,6 +45,7 @@ SHAPE: tuple[tuple[str, Pass], ...] = (
     ("transposed", transposed.expand),
     ("kernels", kernels.embed),
     ("later", later.postpone),
+    ("apart", apart.separate),
     ("loads", loads.split),
     ("refusals", refusals.refuse),
 )

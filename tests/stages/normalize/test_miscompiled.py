@@ -49,6 +49,12 @@ def mean_with_a_fused_relu() -> Built:
     return net, net.convolve(net.pool(x, "AVERAGE", activation="RELU6"), 8, 1)
 
 
+def linear_without_padding() -> Built:
+    net = Net((9, 9, 3))
+    x = net.convolve(net.input, 8, 3, 1, "VALID", activation="NONE")
+    return net, net.convolve(x, 4, 1, activation="NONE")
+
+
 def multiplied() -> Built:
     net, x = begun()
     return net, net.convolve(net.depthwise(x, multiplier=2), 8, 1)
@@ -69,6 +75,7 @@ SILENT = (
     cropped_from_the_end,
     maximum_with_a_fused_relu,
     mean_with_a_fused_relu,
+    linear_without_padding,
 )
 REFUSED = (multiplied, pooled_then_activated, transposed)
 
