@@ -197,8 +197,14 @@ def _files(module: str) -> tuple[Path, ...]:
         code = base / "__init__.py"
         return (*([code] if code.exists() else []), *sorted(base.glob("*.c")))
     source = base.with_suffix(".py")
-    programs = FIRMWARE if module == "k210.firmware" else ()
+    programs = _firmware() if module == "k210.firmware" else ()
     return (*([source] if source.exists() else []), *programs)
+
+
+@cache
+def _firmware() -> tuple[Path, ...]:
+    found = (CODE / "firmware").rglob("*.*")
+    return tuple(sorted(p for p in found if p.suffix in (".c", ".h", ".S", ".ld")))
 
 
 @cache

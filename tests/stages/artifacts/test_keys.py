@@ -169,6 +169,18 @@ def test_a_package_is_one_unit() -> None:
     assert "stages/report/page.html.j2" in names_of("report")
 
 
+def test_what_the_board_runs_counts() -> None:
+    for stage in ("flash", "check"):
+        assert names_of(stage) >= {
+            "firmware/runtime/kmodel.c",
+            "firmware/boot/start.S",
+            "k210/virtual/machine.py",
+            "k210/virtual/pages.c",
+            "k210/kpu/kernel.c",
+        }
+    assert not [name for name in names_of("quantize") if name.startswith("firmware")]
+
+
 def test_what_an_import_imports_counts_too() -> None:
     assert names_of("compile") >= {"k210/kmodel/layer.py", "k210/manifest.py"}
 
