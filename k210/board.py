@@ -17,7 +17,7 @@ class BoardSpec:
     """Which board to open.
 
     Attributes:
-        port: a serial port, a URL, "virtual" or "simulated".
+        port: a serial port, a URL or "virtual".
         flash_size: size of its flash in bytes.
         flash_image: the file that holds the flash of a board without hardware.
         log: the file for the chatter of tools behind it.
@@ -57,22 +57,15 @@ class Description:
     outputs: tuple[Tensor, ...]
 
 
-class Board(Protocol):
-    """A K210 with a flash memory, that runs kmodels.
+class Flash(Protocol):
+    """A flash memory. Addresses and lengths are bytes.
 
-    Addresses and lengths are bytes. Every method raises BoardError when the
-    infrastructure fails and ModelError when the model does.
+    Every method raises BoardError when the infrastructure fails.
     """
-
-    engine: str
-    """What computes: "firmware" or "nncase-simulator"."""
 
     @property
     def flash_size(self) -> int:
         """Size of the flash in bytes."""
-
-    def identity(self) -> dict[str, str | int]:
-        """What tells this board from others: at least kind, flash id and size."""
 
     def flash_read(self, address: int, length: int) -> bytes:
         """Bytes of the flash."""
@@ -85,6 +78,20 @@ class Board(Protocol):
 
     def flash_sha256(self, address: int, length: int) -> str:
         """Hex SHA-256 of a range, computed on the board."""
+
+
+class Board(Flash, Protocol):
+    """A K210 with a flash memory, that runs kmodels.
+
+    Every method raises BoardError when the infrastructure fails and ModelError when
+    the model does.
+    """
+
+    engine: str
+    """What computes: "firmware"."""
+
+    def identity(self) -> dict[str, str | int]:
+        """What tells this board from others: at least kind, flash id and size."""
 
     def load(self, model: int | bytes) -> None:
         """Load the kmodel in the slot at an address, or these bytes of one."""
@@ -117,10 +124,6 @@ def open(spec: BoardSpec) -> Board:  # noqa: A001 - called as board.open
     Raises:
         BoardError: there is no such board.
     """
-    if spec.port == "simulated":
-        from k210.simulated import SimulatedBoard
-
-        return SimulatedBoard(spec)
     from k210.linked import open_linked
 
     return open_linked(spec)

@@ -8,7 +8,7 @@ never taken for a model.
 from typing import TYPE_CHECKING
 
 from k210 import slot
-from k210.board import Board
+from k210.board import Flash
 from k210.errors import BoardError
 from k210.slot import Slot
 from k210.virtual.nor import SECTOR
@@ -66,7 +66,7 @@ def _parts(contents: Slot) -> dict[str, slot.Part]:
     return {"kmodel": header.kmodel, "manifest": header.manifest}
 
 
-def write(board: Board, address: int, contents: Slot, advance: Advance) -> int:
+def write(board: Flash, address: int, contents: Slot, advance: Advance) -> int:
     """Bring the slot to these contents; returns how many sectors were written."""
     wanted = _sectors(contents)
     present = board.flash_read(address, len(wanted) * SECTOR)
@@ -101,7 +101,7 @@ def _sectors(contents: Slot) -> dict[int, bytes]:
     }
 
 
-def verify(board: Board, address: int, contents: Slot) -> None:
+def verify(board: Flash, address: int, contents: Slot) -> None:
     """Compare SHA-256, computed on the board, with what was meant.
 
     Raises:

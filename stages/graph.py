@@ -69,7 +69,7 @@ class Stage:
 
 
 FLASH_IMAGE = "board/flash.bin"
-"""The simulated board's flash memory, which the flash stage writes."""
+"""The virtual board's flash memory, which the flash stage writes."""
 
 TRAINED = ("train/model.keras", "train/history.csv")
 """What exists only where the project trains its model itself."""
@@ -225,7 +225,7 @@ def stages_of(settings: Mapping[str, Any]) -> tuple[Stage, ...]:
     absent: set[str] = set()
     if settings["model"]["file"] is not None:
         absent |= set(TRAINED)
-    in_a_file = settings["board"]["port"] in ("simulated", "virtual")
+    in_a_file = settings["board"]["port"] == "virtual"
     if not in_a_file:
         absent.add(FLASH_IMAGE)
     stages = (_with_converters(stage.without(absent), settings) for stage in STAGES)

@@ -147,7 +147,7 @@ def yaml_text(root: Path, name: str, data: str, model: str, size: str) -> str:
             f"check: {{{seen.check}}}",
             "",
             "# No board needed. For a real one: port: /dev/ttyUSB0",
-            "board: {port: simulated}",
+            "board: {port: virtual}",
             "",
         ]
     )

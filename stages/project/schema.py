@@ -259,11 +259,11 @@ class Board(Section):
     tag: Text | None = Field(None, description="Any board that carries this tag.")
     port: Text | None = Field(
         default_factory=lambda data: (
-            None if data.get("id") or data.get("tag") else "simulated"
+            None if data.get("id") or data.get("tag") else "virtual"
         ),
-        json_schema_extra={"default": "simulated"},
+        json_schema_extra={"default": "virtual"},
         description="A serial port (/dev/ttyUSB0, COM5) or its address "
-        "(rfc2217://host:port); virtual: a K210 in software; simulated: no board. null "
+        "(rfc2217://host:port); virtual: a K210 in software. null "
         "if id or tag is given.",
     )
     type: Text | None = Field(

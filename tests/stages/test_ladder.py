@@ -167,14 +167,14 @@ def test_each_missed_threshold_is_a_sentence(
 def test_the_ladder_is_a_table_with_a_verdict() -> None:
     check = {
         "project": "digits",
-        "engine": "nncase-simulator",
+        "engine": "firmware",
         "samples": 20,
         "ladder": LADDER,
         "verdict": "fail",
         "failures": ["device accuracy is too low"],
     }
     first, heading, *rows, verdict, miss = ladder_text(check).splitlines()
-    assert first == "digits: 20 test samples, device = nncase-simulator"
+    assert first == "digits: 20 test samples, device = firmware"
     assert heading.split()[:2] == ["step", "accuracy"]
     assert [line.split()[:2] for line in rows] == [
         ["float", "90.00%"],

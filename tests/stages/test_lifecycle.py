@@ -160,7 +160,7 @@ def test_a_project_with_a_model_has_no_trained_files() -> None:
 
 
 def test_what_a_real_board_did_is_never_given_back_from_the_cache() -> None:
-    for port, cached in (("simulated", True), ("/dev/ttyUSB0", False)):
+    for port, cached in (("virtual", True), ("/dev/ttyUSB0", False)):
         settings = Project.model_validate({"board": {"port": port}})
         stages = stages_of(settings.model_dump(mode="json"))
         found = {stage.name: stage.cached for stage in stages}

@@ -80,7 +80,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "board": {
         "id": None,
         "tag": None,
-        "port": "simulated",
+        "port": "virtual",
         "type": None,
         "baud": 115200,
         "flash_size": 16777216,

@@ -28,7 +28,7 @@ FUSED = (
     "net/re_lu_1/Relu6;net/bn_1/batchnorm/add_1;net/conv2d_1/convolution;net/bn/sub1"
 )
 STAGES = ("train", "export", "normalize", "quantize", "compile", "flash", "check")
-BOARD = {"kind": "simulated", "flash_id": "ef4018", "flash_size": 0x1000000}
+BOARD = {"kind": "virtual", "flash_id": "ef4018", "flash_size": 0x1000000}
 HISTORY = """epoch,accuracy,loss,val_accuracy,val_loss
 0,0.4651,1.5438,0.7180,0.8192
 1,0.8637,0.4633,0.9840,0.0537
@@ -67,7 +67,7 @@ def confused(count: int) -> list[list[int]]:
 def check(classes: list[str] | None) -> dict[str, Any]:
     return {
         "project": "digits",
-        "engine": "nncase-simulator",
+        "engine": "firmware",
         "board": BOARD,
         "samples": 20 * len(classes) if classes else 400,
         "verdict": "pass",
@@ -152,7 +152,7 @@ def receipt() -> dict[str, Any]:
     manifest = {"address": 0x10E000, "length": 942, "sha256": "6" * 64}
     return {
         "board": BOARD,
-        "engine": "nncase-simulator",
+        "engine": "firmware",
         "slot": 0x100000,
         "size": 61440,
         "parts": {"kmodel": kmodel, "manifest": manifest},
@@ -321,8 +321,8 @@ def test_the_headline_is_the_devices_accuracy_and_where_it_was_measured(
     assert "agreement99.87%of decisions are those of float" in head
     assert "−0.96 points" in head
     assert "40 test samples" in head
-    assert "nncase-simulator" in head
-    assert "simulated, flash ID ef4018, flash size 16 MiB" in head
+    assert "firmware" in head
+    assert "virtual, flash ID ef4018, flash size 16 MiB" in head
     assert "at least 95.50%: ✓ met with 96.55%" in head
 
 
