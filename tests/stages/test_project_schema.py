@@ -81,7 +81,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "tag": None,
         "port": "simulated",
         "type": None,
-        "baud": 115200,
+        "baud": 2_000_000,
         "flash_size": 16777216,
     },
 }
