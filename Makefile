@@ -22,6 +22,7 @@ lint: setup
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
+	.venv/bin/clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
 	$(PYTHON) tools/readme.py --check
 
 firmware: setup

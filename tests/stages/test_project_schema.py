@@ -82,7 +82,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "tag": None,
         "port": "virtual",
         "type": None,
-        "baud": 115200,
+        "baud": 2_000_000,
         "flash_size": 16777216,
     },
 }

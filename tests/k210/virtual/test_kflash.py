@@ -22,6 +22,7 @@ pytestmark = [
 
 SHIM = Path(__file__).parents[2] / "modem_shim.c"
 START_S = 20.0
+OPTIONS = ("-B", "dan", "-S", "-b", "2000000")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def kflash(tty: Path, shim: Path, *arguments: str | Path) -> None:
         "LD_PRELOAD": str(shim),
         "MODEM_SOCKET": f"{tty}.ctl",
     }
-    command = [sys.executable, "-m", "kflash", "-p", str(tty), "-B", "dan", "-S"]
+    command = [sys.executable, "-m", "kflash", "-p", str(tty), *OPTIONS]
     subprocess.run(
         [*command, *map(str, arguments)],
         env=environment,
