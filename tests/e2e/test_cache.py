@@ -1,5 +1,6 @@
 """The run cache and the outputs themselves, damaged, emptied and tampered with."""
 
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -136,7 +137,7 @@ def test_a_flash_image_changed_by_hand_is_flashed_again(deployed: Checkout) -> N
     deployed.doit("cache", "prune", "0")
     done = deployed.doit("flash")
     assert outcomes(done.stdout)["flash"] == "ran"
-    assert "1 of 8 sectors written" in done.stdout or "2 of 8" in done.stdout
+    assert re.search(r"[12] of \d+ sectors written", done.stdout)
     assert image.read_bytes() == before
 
 

@@ -133,7 +133,7 @@ def test_training_goes_on_from_its_last_finished_epoch(tmp_path: Path) -> None:
             time.sleep(0.005)
         assert finish(running).returncode == 0
     assert 3 <= reached < 20
-    assert min(seen) == reached
+    assert reached - 1 <= min(seen) <= reached  # the one before may still lie there
     assert max(seen) > reached
     history = (checkout.root / "build/tiny/train/history.csv").read_text()
     rows = [line.split(",")[0] for line in history.splitlines()]

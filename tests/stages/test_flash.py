@@ -234,9 +234,9 @@ def test_a_flash_image_of_another_size_is_refused(imported: Checkout) -> None:
     assert_refused(imported.stage("flash"), "has 16777216 bytes, not the 8388608")
 
 
-def test_an_unknown_port_is_refused(imported: Checkout) -> None:
+def test_a_port_that_is_not_there_is_refused(imported: Checkout) -> None:
     imported.replace("check:", "board: {port: /dev/ttyNONE}\ncheck:")
-    assert_refused(imported.stage("flash"), "'/dev/ttyNONE' is not known")
+    assert_refused(imported.stage("flash"), "the port /dev/ttyNONE cannot be opened")
 
 
 @pytest.mark.parametrize("key", ["id", "tag"])
