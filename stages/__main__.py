@@ -16,7 +16,7 @@ from stages.artifacts import Workspace, read_json
 from stages.console import Console, chatter_diverted
 from stages.faults import disk_sentence
 from stages.project import ProjectError
-from stages.verdict import failed, ladder_text
+from stages.verdict import failed, ladder_text, summary_line
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -100,7 +100,7 @@ def _run(root: Path, options: argparse.Namespace) -> int:
     if stage != "check" or options.quiet:
         return 0
     check = read_json(ws.path("check/check.json"))
-    print(ladder_text(check))
+    print(f"{ladder_text(check)}\n{summary_line(check)}")
     return int(failed(check))
 
 

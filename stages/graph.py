@@ -171,7 +171,7 @@ STAGES: tuple[Stage, ...] = (
             "compile/manifest.json",
             "flash/receipt.json",
         ),
-        outputs=("check/check.json",),
+        outputs=("check/check.json", "check/pictures.npz"),
         tools=("tensorflow", "keras", "nncase", "numpy", "mlxtend", "pillow"),
         files=("data.path",),
         headline=(
