@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from k210 import cost, slot
+from k210 import slot
 from k210.board import Board
 from k210.errors import BoardError, UserError
 from k210.kmodel import parse
@@ -24,6 +24,7 @@ from stages.artifacts import read_json, write_json
 from stages.boards import opened
 from stages.check.ladder import Floats, Step
 from stages.check.mistakes import Mistakes
+from stages.check.modelled import memory, modelled
 from stages.dataset import Split
 from stages.interpret import Interpreter
 from stages.verdict import failures, notes
@@ -68,7 +69,8 @@ def run(job: "Job") -> "Metrics":
         thresholds.max_drop,
         thresholds.min_agreement,
     )
-    modelled_ms = round(cost.kpu_ms(parse(kmodel)), 4)
+    parsed = parse(kmodel)
+    told = modelled(parsed)
     check = {
         "project": settings.project.name,
         "engine": engine,
@@ -83,15 +85,16 @@ def run(job: "Job") -> "Metrics":
         "classes": data.classes and list(data.classes),
         "confusion": steps[-1].confusion.tolist() if data.classes else None,
         **mistakes.rows(),
-        "modelled": {"kpu_ms": modelled_ms},
-        "memory": manifest.memory,
+        "modelled": told,
+        "memory": memory(parsed),
         "kmodel_sha256": manifest.kmodel_sha256,
     }
     write_json(job.output("check/check.json"), check)
     indices, images = mistakes.pictures(test.images)
     pictures = job.output("check/pictures.npz")
     np.savez_compressed(pictures, indices=indices, images=images)
-    return {**_metrics(steps, ladder, len(test)), "modelled_kpu_ms": modelled_ms}
+    metrics = _metrics(steps, ladder, len(test))
+    return {**metrics, "modelled_kpu_ms": told["kpu_ms"]}
 
 
 def _count(job: "Job", available: int) -> int:

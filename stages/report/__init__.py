@@ -9,15 +9,20 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from k210 import limits
 from stages.artifacts import read_json
-from stages.report import headline, ladder
+from stages.project.schema import Project
+from stages.report import headline, ladder, memory, timeline
+from stages.report.calibration import histogram
 from stages.report.confusion import confusion
 from stages.report.figures import FILTERS
 from stages.report.history import same_kmodel, stage_run, versions
 from stages.report.layers import layers, placement
+from stages.report.pictures import gallery
+from stages.report.repairs import repairs
 from stages.report.training import training
 
 if TYPE_CHECKING:
@@ -46,6 +51,13 @@ def render(content: dict[str, Any]) -> bytes:
     return _templates().get_template("page.html.j2").render(content).encode()
 
 
+def _yaml(settings: Project, exclude_defaults: bool = False) -> str:
+    """The settings as YAML, sections without any left out."""
+    found = settings.model_dump(mode="json", exclude_defaults=exclude_defaults)
+    found = {name: section for name, section in found.items() if section}
+    return yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
+
+
 @cache
 def _templates() -> Environment:
     templates = Environment(
@@ -70,11 +82,16 @@ def _content(job: "Job") -> dict[str, Any]:
     ]
     trained = job.has("train/history.csv")
     settings = job.settings
+    plan = read_json(job.input("quantize/plan.json"))
+    placement_json = read_json(job.input("compile/placement.json"))
+    placed = placement(placement_json)
     return {
         "title": settings.report.title or settings.project.name,
         "project": settings.project,
         "check": check,
         "first": check["ladder"][0],
+        "device": check["ladder"][-1],
+        "top_k": any(row["top_k"] is not None for row in check["ladder"]),
         "tiles": headline.tiles(check),
         "thresholds": headline.thresholds(check),
         "meanings": ladder.MEANING,
@@ -84,11 +101,22 @@ def _content(job: "Job") -> dict[str, Any]:
         "confusion": confusion(check),
         "training": training(job.input("train/history.csv")) if trained else None,
         "layers": layers(read_json(job.input("normalize/layers.json"))),
-        "placement": placement(read_json(job.input("compile/placement.json"))),
+        "placement": placed,
+        "repairs": repairs(placement_json),
+        "times": timeline.times(check, placed.operations),
+        "trace": timeline.trace(check, placed.operations),
+        "kpu_ram": memory.kpu_ram(check),
+        "sram": memory.sram(check),
+        "flash": memory.flash(receipt),
+        "slot": memory.slot(receipt),
+        "gallery": gallery(check, job.input("check/pictures.npz")),
+        "histogram": histogram(plan, job.input("quantize/calibration.npz")),
+        "yaml_set": _yaml(settings, exclude_defaults=True),
+        "yaml_all": _yaml(settings),
         "limits": limits,
         "manifest": manifest,
         "methods": METHODS,
-        "plan": read_json(job.input("quantize/plan.json")),
+        "plan": plan,
         "receipt": receipt,
         "runs": runs,
         "versions": versions(runs, manifest),

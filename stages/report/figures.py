@@ -42,6 +42,19 @@ def interval(ends: Sequence[float] | None) -> str:
     return NOTHING if ends is None else f"{ends[0]:.1%}–{ends[1]:.1%}"
 
 
+def change(ends: Sequence[float] | None) -> str:
+    """A confidence interval of a loss, as the change that it is, in points."""
+    if ends is None:
+        return NOTHING
+    low, high = (f"{-end * 100:+.2f}".replace("-", "−") for end in reversed(ends))
+    return f"{low} to {high} points"
+
+
+def similarity(value: float | None) -> str:
+    """A cosine, to as many digits as tell it from 1."""
+    return NOTHING if value is None else f"{value:.5f}".replace("-", "−")
+
+
 def decibels(value: float | None) -> str:
     """A ratio of powers."""
     return NOTHING if value is None else f"{value:.1f} dB".replace("-", "−")
@@ -153,6 +166,8 @@ FILTERS = {
             hundredths,
             points,
             interval,
+            change,
+            similarity,
             decibels,
             number,
             scientific,

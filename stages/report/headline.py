@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.report import figures
+from stages.report.figures import NOTHING
 from stages.report.ladder import Row, snr
 from stages.verdict import failures
 
@@ -48,7 +49,9 @@ def tiles(check: Mapping[str, Any]) -> list[Tile]:
         return [same, noise, Tile("accuracy", "not measured", "the data has no labels")]
     interval = f"95% interval {figures.interval(device['ci95'])}"
     right = Tile("device accuracy", figures.percent(device["accuracy"]), interval)
-    change = Tile("change", figures.points(_change(ladder)), f"from {first} to device")
+    between = figures.change(device["drop_ci95"])
+    note = f"from {first} to device" + ("" if between == NOTHING else f", {between}")
+    change = Tile("change", figures.points(_change(ladder)), note)
     return [right, same, noise, change]
 
 
