@@ -39,6 +39,15 @@ METHODS = {
 """How nncase chooses the range of each feature map."""
 
 
+RESIZING = {
+    "pad": "padded with zeros",
+    "stretch": "stretched",
+    "crop": "cropped and scaled",
+    "letterbox": "scaled and padded",
+}
+"""What becomes of pictures that do not have the input's size."""
+
+
 def run(job: "Job") -> "Metrics":
     """Write ``index.html``."""
     page = render(_content(job))
@@ -116,6 +125,7 @@ def _content(job: "Job") -> dict[str, Any]:
         "limits": limits,
         "manifest": manifest,
         "methods": METHODS,
+        "resizing": RESIZING,
         "plan": plan,
         "receipt": receipt,
         "runs": runs,

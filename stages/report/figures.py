@@ -42,12 +42,10 @@ def interval(ends: Sequence[float] | None) -> str:
     return NOTHING if ends is None else f"{ends[0]:.1%}–{ends[1]:.1%}"
 
 
-def change(ends: Sequence[float] | None) -> str:
-    """A confidence interval of a loss, as the change that it is, in points."""
-    if ends is None:
-        return NOTHING
+def change(ends: Sequence[float]) -> str:
+    """The interval of a loss as one of the change that it is, in points."""
     low, high = (f"{-end * 100:+.2f}".replace("-", "−") for end in reversed(ends))
-    return f"{low} to {high} points"
+    return f"{low} to {high}"
 
 
 def similarity(value: float | None) -> str:
@@ -166,7 +164,6 @@ FILTERS = {
             hundredths,
             points,
             interval,
-            change,
             similarity,
             decibels,
             number,

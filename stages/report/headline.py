@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.report import figures
-from stages.report.figures import NOTHING
 from stages.report.ladder import Row, snr
 from stages.verdict import failures
 
@@ -49,8 +48,9 @@ def tiles(check: Mapping[str, Any]) -> list[Tile]:
         return [same, noise, Tile("accuracy", "not measured", "the data has no labels")]
     interval = f"95% interval {figures.interval(device['ci95'])}"
     right = Tile("device accuracy", figures.percent(device["accuracy"]), interval)
-    between = figures.change(device["drop_ci95"])
-    note = f"from {first} to device" + ("" if between == NOTHING else f", {between}")
+    note = f"{first} to device"
+    if device["drop_ci95"] is not None:
+        note = f"{figures.change(device['drop_ci95'])}, {note}"
     change = Tile("change", figures.points(_change(ladder)), note)
     return [right, same, noise, change]
 

@@ -19,7 +19,7 @@ from stages.report.layers import Operation, short_name
 LEFT, RIGHT, TOP, BOTTOM = 44, 936, 14, 170
 """The plot's edges in a drawing of 940 × 200 units."""
 
-WIDEST = 26
+WIDEST = 60
 
 
 @dataclass(frozen=True)
