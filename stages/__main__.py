@@ -11,7 +11,7 @@ from pathlib import Path
 
 from k210.child import die_with_parent
 from k210.errors import UserError
-from stages import graph, project
+from stages import graph, history, project
 from stages.artifacts import Workspace, read_json
 from stages.console import Console, chatter_diverted
 from stages.faults import disk_sentence
@@ -97,6 +97,8 @@ def _run(root: Path, options: argparse.Namespace) -> int:
 
         console = Console(stream, stage)
         run_stage(ws, stage, settings, console, options.if_stale)
+    if stage == "check":
+        history.append(root, history.present(ws, settings.model_dump(mode="json")))
     if stage != "check" or options.quiet:
         return 0
     check = read_json(ws.path("check/check.json"))

@@ -246,4 +246,5 @@ def _metrics(
     for step, row in zip(steps, ladder, strict=True):
         for name in ("accuracy", "agreement", "snr_db"):
             metrics[f"{step.name}_{name}"] = row[name]
+    metrics["device_drop"] = ladder[-1]["drop"]
     return metrics

@@ -236,12 +236,15 @@ def test_a_run_is_summed_up_in_one_line() -> None:
     )
 
 
-def test_without_labels_the_line_has_what_there_is() -> None:
-    unlabelled = {**FINISHED, "ladder": [row("tflite", None, None)] * 2}
-    unlabelled["ladder"][-1]["agreement"] = 0.9
-    assert "digits: fail, agreement 90.00%, KPU" in summary_line(unlabelled)
-    unlabelled["ladder"][-1]["agreement"] = None
-    assert "digits: fail, SNR unlimited, KPU" in summary_line(unlabelled)
+@pytest.mark.parametrize(
+    ("agreement", "words"), [(0.9, "agreement 90.00%"), (None, "SNR unlimited")]
+)
+def test_without_labels_the_line_has_what_there_is(
+    agreement: float | None, words: str
+) -> None:
+    ladder = [row("tflite", None, None), row("device", None, agreement)]
+    line = summary_line({**FINISHED, "ladder": ladder})
+    assert line.startswith(f"digits: fail, {words}, KPU 1.23 ms")
 
 
 def test_notes_stand_below_the_verdict() -> None:
