@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Checkout, assert_refused
-from test_history import ENTRY
+from entries import ENTRY
 
 from k210.errors import UserError
 from stages.compare import runs, table
@@ -56,7 +56,7 @@ def test_runs_without_a_difference_say_so() -> None:
 def test_a_run_is_found_by_its_id_and_by_its_age(tmp_path: Path) -> None:
     append(tmp_path, ENTRY)
     append(tmp_path, replace(OTHER, project="else"))
-    append(tmp_path, OTHER.__class__(**{**OTHER.__dict__, "id": "22222222"}))
+    append(tmp_path, replace(OTHER, id="22222222"))
     assert runs.find(tmp_path, ENTRY.id) == ENTRY
     assert runs.find(tmp_path, "digits~1") == ENTRY
     assert runs.find(tmp_path, "digits~0").id == "22222222"

@@ -8,22 +8,11 @@ from pathlib import Path
 
 import pytest
 from conftest import Checkout
+from entries import ENTRY
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.history import Entry, append, flat, history_path, read
-
-ENTRY = Entry(
-    id="00000000",
-    project="digits",
-    started="2026-11-21T09:25:01+00:00",
-    verdict="pass",
-    engine="nncase-simulator",
-    samples=60,
-    kmodel_sha256="8" * 64,
-    settings={"data.size": "[32, 32]", "quantize.method": "no_clip"},
-    figures={"check.device_accuracy": 0.975},
-)
+from stages.history import append, flat, history_path, read
 
 WRITER = """
 import sys
