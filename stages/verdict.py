@@ -82,7 +82,8 @@ def _quality(device: Row) -> Iterator[str]:
     else:
         yield f"SNR {_format(device['snr_db'], '.1f', ' dB') or 'unlimited'}"
     if device["drop"] is not None:
-        yield f"drop {device['drop']:.2%} ({_points(device['drop_ci95'])})"
+        drop = f"{device['drop']:.2%}".replace("-", "−")
+        yield f"drop {drop} ({_points(device['drop_ci95'])})"
 
 
 def _points(ends: Sequence[float]) -> str:

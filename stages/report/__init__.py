@@ -60,11 +60,13 @@ def render(content: dict[str, Any]) -> bytes:
     return _templates().get_template("page.html.j2").render(content).encode()
 
 
-def _yaml(settings: Project, exclude_defaults: bool = False) -> str:
-    """The settings as YAML, sections without any left out."""
-    found = settings.model_dump(mode="json", exclude_defaults=exclude_defaults)
+def _yaml(settings: Project, **left_out: bool) -> str:
+    """The settings as YAML, without sections in which nothing is left."""
+    found = settings.model_dump(mode="json", **left_out)
     found = {name: section for name, section in found.items() if section}
-    return yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(
+        found, sort_keys=False, allow_unicode=True, default_flow_style=None, width=88
+    )
 
 
 @cache
@@ -120,7 +122,7 @@ def _content(job: "Job") -> dict[str, Any]:
         "slot": memory.slot(receipt),
         "gallery": gallery(check, job.input("check/pictures.npz")),
         "histogram": histogram(plan, job.input("quantize/calibration.npz")),
-        "yaml_set": _yaml(settings, exclude_defaults=True),
+        "yaml_set": _yaml(settings, exclude_defaults=True, exclude_none=True),
         "yaml_all": _yaml(settings),
         "limits": limits,
         "manifest": manifest,

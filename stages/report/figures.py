@@ -149,10 +149,12 @@ def metric(value: Any, key: str) -> str:
         return decibels(value)
     if unit in ("bytes", "size"):
         return size(int(value))
-    return f"{number(value)} KiB" if unit == "kib" else number(value)
+    if unit in ("kib", "ms"):
+        return f"{number(value)} {_UNITS[unit]}"
+    return number(value)
 
 
-_UNITS = ("kib", "db", "bytes")
+_UNITS = {"kib": "KiB", "db": "dB", "bytes": "bytes", "ms": "ms"}
 _ACRONYMS = {name.lower(): name for name in ("KPU", "CPU", "RAM", "SNR", "ID")}
 
 FILTERS = {

@@ -804,7 +804,7 @@ def test_a_calibration_in_the_wrong_range_is_pointed_out(draw: Draw) -> None:
 def test_the_settings_are_shown_as_yaml(draw: Draw) -> None:
     words = text(draw(artifacts(), check={"samples": 77}))
     shown = words[words.index("What the project sets") :]
-    assert "project: name: digits check: samples: 77" in shown
+    assert "project: {name: digits} check: {samples: 77}" in shown
     assert "epochs: 28" in shown[shown.index("All settings") :]
 
 
@@ -828,7 +828,7 @@ def test_each_stage_shows_when_it_ran_with_what_and_what_it_made(draw: Draw) -> 
     runs = words[words.index("What ran when") :]
     assert "All stages together took 1 min 52 s." in runs
     for stage in STAGES:
-        assert f"{stage} 16.1 s 2026-11-21 09:25:01 UTC samples12,345" in runs
+        assert f"{stage} 16.1 s 2026-11-21 09:25:01 UTC · log samples12,345" in runs
         assert f"wrote {stage}/made{'a' * 64}" in runs
     assert "nncase 1.9.0 numpy 2.2.6" in runs
 
@@ -840,4 +840,4 @@ def test_a_summary_without_times_and_tools_is_shown_without_them(draw: Draw) -> 
         del content[f"{stage}/summary.json"]["tools"]
     words = text(draw(content))
     assert "UTC" not in words
-    assert "train 16.1 s samples12,345" in words
+    assert "train 16.1 s log samples12,345" in words
