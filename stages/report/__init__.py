@@ -60,9 +60,9 @@ def render(content: dict[str, Any]) -> bytes:
     return _templates().get_template("page.html.j2").render(content).encode()
 
 
-def _yaml(settings: Project, **left_out: bool) -> str:
-    """The settings as YAML, without sections in which nothing is left."""
-    found = settings.model_dump(mode="json", **left_out)
+def _yaml(settings: Project, brief: bool) -> str:
+    """The settings as YAML; brief: without those that have their defaults."""
+    found = settings.model_dump(mode="json", exclude_defaults=brief, exclude_none=brief)
     found = {name: section for name, section in found.items() if section}
     return yaml.safe_dump(
         found, sort_keys=False, allow_unicode=True, default_flow_style=None, width=88
@@ -122,8 +122,8 @@ def _content(job: "Job") -> dict[str, Any]:
         "slot": memory.slot(receipt),
         "gallery": gallery(check, job.input("check/pictures.npz")),
         "histogram": histogram(plan, job.input("quantize/calibration.npz")),
-        "yaml_set": _yaml(settings, exclude_defaults=True, exclude_none=True),
-        "yaml_all": _yaml(settings),
+        "yaml_set": _yaml(settings, brief=True),
+        "yaml_all": _yaml(settings, brief=False),
         "limits": limits,
         "manifest": manifest,
         "methods": METHODS,

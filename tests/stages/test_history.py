@@ -1,8 +1,6 @@
 import json
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,25 +17,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from stages.history import Entry, append
-first = Entry.from_json(sys.stdin.read())
-for number in range(int(sys.argv[2]), int(sys.argv[3])):
-    append(Path(sys.argv[1]), replace(first, id=f"{number:08}"))
+root, first, last, entry = sys.argv[1:]
+for number in range(int(first), int(last)):
+    append(Path(root), replace(Entry.from_json(entry), id=f"{number:08}"))
     print(number, flush=True)
 """
 
 
 def writer(root: Path, first: int, last: int) -> subprocess.Popen[str]:
     """A process that appends runs with these numbers for ids."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(root), str(first), str(last)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(ENTRY.__dict__))
-    process.stdin.close()
-    return process
+    entry = json.dumps(ENTRY.__dict__)
+    command = [sys.executable, "-c", WRITER, str(root), str(first), str(last), entry]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def ids(root: Path) -> list[str]:
@@ -58,24 +49,22 @@ def test_a_run_is_written_once(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_mix_their_lines(tmp_path: Path) -> None:
-    both = [writer(tmp_path, start, start + 40) for start in (0, 100)]
-    for process in both:
-        process.communicate()
-        assert process.returncode == 0
+    with writer(tmp_path, 0, 20) as one, writer(tmp_path, 100, 120) as other:
+        one.communicate()
+        other.communicate()
+    assert (one.returncode, other.returncode) == (0, 0)
     assert sorted(ids(tmp_path)) == [
-        f"{number:08}" for number in (*range(40), *range(100, 140))
+        f"{number:08}" for number in (*range(20), *range(100, 120))
     ]
 
 
 def test_a_killed_process_costs_no_finished_run(tmp_path: Path) -> None:
-    process = writer(tmp_path, 0, 10_000)
-    assert process.stdout is not None
-    for _ in range(5):
-        process.stdout.readline()
-    time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    written = 5 + len(process.stdout.read().splitlines())
-    process.wait()
+    with writer(tmp_path, 0, 10_000) as process:
+        assert process.stdout is not None
+        for _ in range(5):
+            process.stdout.readline()
+        process.kill()
+        written = 5 + len(process.stdout.read().splitlines())
     append(tmp_path, replace(ENTRY, id="after"))
     assert ids(tmp_path)[:written] == [f"{number:08}" for number in range(written)]
     assert ids(tmp_path)[-1] == "after"
