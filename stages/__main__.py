@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from k210.child import die_with_parent
 from k210.errors import UserError
@@ -97,13 +98,21 @@ def _run(root: Path, options: argparse.Namespace) -> int:
 
         console = Console(stream, stage)
         run_stage(ws, stage, settings, console, options.if_stale)
-    if stage == "check":
-        history.append(root, history.present(ws, settings.model_dump(mode="json")))
+        if stage == "check":
+            _remember(ws, settings.model_dump(mode="json"), console)
     if stage != "check" or options.quiet:
         return 0
     check = read_json(ws.path("check/check.json"))
     print(f"{ladder_text(check)}\n{summary_line(check)}")
     return int(failed(check))
+
+
+def _remember(ws: Workspace, settings: dict[str, Any], console: Console) -> None:
+    """Put the run into the history; where that fails it is a finished run still."""
+    try:
+        history.append(ws.root, history.present(ws, settings))
+    except OSError as error:
+        console.say(f"history: this run is not kept in it: {error.strerror}")
 
 
 if __name__ == "__main__":
