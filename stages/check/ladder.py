@@ -6,7 +6,7 @@ from math import log10, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.check.intervals import paired_drop, wilson
+from stages.intervals import paired_drop, wilson
 
 Floats = NDArray[np.float32]
 

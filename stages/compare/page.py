@@ -7,10 +7,11 @@ from string import ascii_uppercase
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages.check.intervals import wilson
 from stages.compare import runs
 from stages.history import Entry
+from stages.intervals import wilson
 from stages.report import ladder
+from stages.report.figures import FILTERS
 from stages.report.ladder import Picture
 
 MOST = len(ascii_uppercase)
@@ -43,7 +44,7 @@ def page(names: Sequence[str], entries: Sequence[Entry]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["percent"] = "{:.2%}".format
+    templates.filters.update(FILTERS)
     return templates.get_template("compare.html.j2").render(
         names=names,
         letters=ascii_uppercase[: len(entries)],

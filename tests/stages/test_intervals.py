@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.check.intervals import paired_drop, wilson
+from stages.intervals import paired_drop, wilson
 
 COUNTS = st.integers(1, 5000).flatmap(
     lambda count: st.tuples(st.integers(0, count), st.just(count))

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stages.check.intervals import paired_drop, wilson
 from stages.check.ladder import Floats, Step, decide, rank
+from stages.intervals import paired_drop, wilson
 from stages.verdict import failures, ladder_text, notes, summary_line
 
 CLASSES = 4
