@@ -29,7 +29,8 @@ UNDRAWN = """
   if (each.tagName === "IMG") return !(each.complete && each.naturalWidth > 0);
   if (each.closest("details:not([open])")) return false;
   const box = each.getBBox(), place = each.getBoundingClientRect();
-  return !(box.width > 0 && box.height > 0 && place.width > 0 && place.height > 0);
+  const drawn = box.width > 0 || box.height > 0; // a line has no height
+  return !(drawn && place.width > 0 && place.height > 0);
 }).map(each => each.outerHTML.slice(0, 200))
 """
 """What takes no place on the page, though it should."""
