@@ -122,7 +122,8 @@ def written(name: str, value: Value) -> str:
         return "–"
     if isinstance(value, float):
         percent = name.endswith(FRACTIONS)
-        text = f"{value:.2%}" if percent else f"{value:.6g}"
+        plain = f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
+        text = f"{value:.2%}" if percent else plain
         return text.replace("-", "−")
     return str(value)
 
