@@ -8,15 +8,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from k210.child import die_with_parent
 from k210.errors import UserError
-from stages import graph, project
+from stages import graph, history, project
 from stages.artifacts import Workspace, read_json
 from stages.console import Console, chatter_diverted
 from stages.faults import disk_sentence
 from stages.project import ProjectError
-from stages.verdict import failed, ladder_text
+from stages.verdict import failed, ladder_text, summary_line
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -97,11 +98,21 @@ def _run(root: Path, options: argparse.Namespace) -> int:
 
         console = Console(stream, stage)
         run_stage(ws, stage, settings, console, options.if_stale)
+        if stage == "check":
+            _remember(ws, settings.model_dump(mode="json"), console)
     if stage != "check" or options.quiet:
         return 0
     check = read_json(ws.path("check/check.json"))
-    print(ladder_text(check))
+    print(f"{ladder_text(check)}\n{summary_line(check)}")
     return int(failed(check))
+
+
+def _remember(ws: Workspace, settings: dict[str, Any], console: Console) -> None:
+    """Put the run into the history; where that fails it is a finished run still."""
+    try:
+        history.append(ws.root, history.present(ws, settings))
+    except OSError as error:
+        console.say(f"history: this run is not kept in it: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -74,6 +74,12 @@ FLASH_IMAGE = "board/flash.bin"
 TRAINED = ("train/model.keras", "train/history.csv")
 """What exists only where the project trains its model itself."""
 
+SECTIONS = (
+    *("project", "data", "model", "train", "export", "normalize", "quantize"),
+    *("compile", "flash", "check", "report", "board"),
+)
+"""All sections of the YAML, which the report shows."""
+
 CONVERTERS = ("onnx", "onnx2tf", "onnxruntime", "tf_keras")
 """Further tools of the export stage where the model is an ONNX file."""
 
@@ -182,7 +188,7 @@ STAGES: tuple[Stage, ...] = (
             "compile/manifest.json",
             "flash/receipt.json",
         ),
-        outputs=("check/check.json",),
+        outputs=("check/check.json", "check/pictures.npz"),
         tools=("tensorflow", "keras", "nncase", "numpy", "mlxtend", "pillow"),
         files=("data.path",),
         headline=(
@@ -194,14 +200,16 @@ STAGES: tuple[Stage, ...] = (
     Stage(
         name="report",
         doc="draw one page of all this",
-        sections=("project.name", "project.description", "report"),
+        sections=SECTIONS,
         inputs=(
             "normalize/layers.json",
             "quantize/plan.json",
+            "quantize/calibration.npz",
             "compile/manifest.json",
             "compile/placement.json",
             "flash/receipt.json",
             "check/check.json",
+            "check/pictures.npz",
             "train/summary.json",
             "train/history.csv",
             "export/summary.json",
@@ -212,7 +220,7 @@ STAGES: tuple[Stage, ...] = (
             "check/summary.json",
         ),
         outputs=("report/index.html",),
-        tools=("jinja2",),
+        tools=("jinja2", "numpy", "pillow", "pyyaml"),
         headline=("{page_kib:.0f} KiB",),
     ),
 )

@@ -6,7 +6,7 @@ board has it in flash). Where two neighbours differ, the step between them is wh
 to look.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,21 +16,27 @@ from numpy.typing import NDArray
 from k210 import slot
 from k210.board import Board
 from k210.errors import BoardError, UserError
+from k210.kmodel import parse
 from k210.manifest import Manifest
 from k210.reference import Reference
 from stages import dataset
 from stages.artifacts import read_json, write_json
 from stages.boards import opened
 from stages.check.ladder import Floats, Step
+from stages.check.mistakes import Mistakes
+from stages.check.modelled import memory, modelled
 from stages.dataset import Split
 from stages.interpret import Interpreter
-from stages.verdict import failures
+from stages.verdict import failures, notes
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics
 
 CHUNK = 32
 """Samples that are taken through all steps before the next ones."""
+
+JUDGED = {"min_accuracy", "max_drop", "min_agreement"}
+"""The settings that are thresholds."""
 
 
 class _Prepared(NamedTuple):
@@ -45,7 +51,7 @@ Predict = Callable[[_Prepared], list[list[Floats]]]
 
 
 def run(job: "Job") -> "Metrics":
-    """Write ``check.json``.
+    """Write ``check.json`` and ``pictures.npz``, the worst mistakes' pictures.
 
     Raises:
         UserError: there are too few samples, or a threshold cannot be judged.
@@ -60,8 +66,9 @@ def run(job: "Job") -> "Metrics":
     _require_judgeable(job, manifest, test)
     with opened(job) as board:
         _load(board, read_json(job.input("flash/receipt.json"))["slot"], kmodel)
-        steps = _climb(job, board, kmodel, manifest, test, data.classes)
+        climbed = _climb(job, board, kmodel, manifest, test, data.classes)
         identity, engine = board.identity(), board.engine
+    steps, mistakes = climbed
     ladder = [step.row(step is steps[0]) for step in steps]
     thresholds = settings.check
     misses = failures(
@@ -70,6 +77,8 @@ def run(job: "Job") -> "Metrics":
         thresholds.max_drop,
         thresholds.min_agreement,
     )
+    parsed = parse(kmodel)
+    told = modelled(parsed)
     check = {
         "project": settings.project.name,
         "engine": engine,
@@ -77,14 +86,23 @@ def run(job: "Job") -> "Metrics":
         "samples": len(test),
         "verdict": "fail" if misses else "pass",
         "failures": misses,
-        "thresholds": thresholds.model_dump(mode="json", exclude={"samples"}),
+        "notes": notes(ladder, thresholds.max_drop),
+        "thresholds": thresholds.model_dump(mode="json", include=JUDGED),
         "ladder": ladder,
+        "top_k": thresholds.top_k,
         "classes": data.classes and list(data.classes),
         "confusion": steps[-1].confusion.tolist() if data.classes else None,
+        **mistakes.rows(),
+        "modelled": told,
+        "memory": memory(parsed),
         "kmodel_sha256": manifest.kmodel_sha256,
     }
     write_json(job.output("check/check.json"), check)
-    return _metrics(steps, ladder, len(test))
+    indices, images = mistakes.pictures(test.images)
+    pictures = job.output("check/pictures.npz")
+    np.savez_compressed(pictures, indices=indices, images=images)
+    metrics = _metrics(steps, ladder, len(test))
+    return {**metrics, "modelled_kpu_ms": told["kpu_ms"]}
 
 
 def _count(job: "Job", available: int) -> int:
@@ -135,13 +153,13 @@ def _climb(
     manifest: Manifest,
     test: Split,
     classes: tuple[str, ...] | None,
-) -> list[Step]:
+) -> tuple[list[Step], Mistakes]:
     """Take all samples through all steps, a chunk at a time."""
-    spec = manifest.inputs[0]
+    spec, mistakes = manifest.inputs[0], Mistakes()
     upright = replace(spec, rotation=0)
     predictors = _predictors(job, board, kmodel, manifest)
     count = len(classes) if classes else None
-    steps = [Step(name, count) for name in predictors]
+    steps = [Step(name, count, job.settings.check.top_k) for name in predictors]
     with job.console.progress("samples", len(test)) as advance:
         for start in range(0, len(test), CHUNK):
             images = test.images[start : start + CHUNK]
@@ -152,21 +170,23 @@ def _climb(
             for step, predict in zip(steps, predictors.values(), strict=True):
                 outputs = predict(prepared)
                 first = outputs if first is None else first
-                _count_in(step, outputs, first, test.labels, start)
+                for row in _samples(outputs, first, test.labels, start):
+                    step.add(*row[1:])
+                    if step is steps[-1]:
+                        mistakes.add(*row)
             advance(start + len(images), "")
-    return steps
+    return steps, mistakes
 
 
-def _count_in(
-    step: Step,
+def _samples(
     outputs: list[list[Floats]],
     first: list[list[Floats]],
     labels: NDArray[np.int64] | None,
     start: int,
-) -> None:
-    for offset, (found, expected) in enumerate(zip(outputs, first, strict=True)):
-        label = None if labels is None else int(labels[start + offset])
-        step.add(found, expected, label)
+) -> Iterator[tuple[int, list[Floats], list[Floats], int | None]]:
+    """Each sample of a chunk: its index, its outputs, the first step's, its label."""
+    for index, (found, expected) in enumerate(zip(outputs, first, strict=True), start):
+        yield index, found, expected, None if labels is None else int(labels[index])
 
 
 def _predictors(
@@ -238,4 +258,5 @@ def _metrics(
     for step, row in zip(steps, ladder, strict=True):
         for name in ("accuracy", "agreement", "snr_db"):
             metrics[f"{step.name}_{name}"] = row[name]
+    metrics["device_drop"] = ladder[-1]["drop"]
     return metrics

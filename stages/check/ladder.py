@@ -6,19 +6,9 @@ from math import log10, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.intervals import paired_drop, wilson
+
 Floats = NDArray[np.float32]
-
-Z95 = 1.959963984540054
-"""Two-sided 95 % quantile of the normal distribution."""
-
-
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % confidence interval of the fraction ``right`` / ``count``."""
-    p, z2 = right / count, Z95 * Z95
-    centre = p + z2 / (2 * count)
-    spread = Z95 * sqrt(p * (1 - p) / count + z2 / (4 * count * count))
-    scale = 1 + z2 / count
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 @dataclass
@@ -26,13 +16,19 @@ class Step:
     """One step of the ladder, fed sample by sample.
 
     Compares with the ladder's first step: ``signal`` and ``noise`` sum the squares
-    of the first step's outputs and of the differences from them.
+    of the first step's outputs and of the differences from them; ``lost`` counts the
+    samples that only the first step gets right, ``gained`` those that only this one
+    does. ``top_k`` is how many of the best scores may be the right one.
     """
 
     name: str
     classes: int | None
+    top_k: int = 5
     samples: int = 0
     right: int = 0
+    lost: int = 0
+    gained: int = 0
+    among_best: int = 0
     labelled: int = 0
     agreeing: int = 0
     decisions: int = 0
@@ -41,11 +37,15 @@ class Step:
     peak: float = 0.0
     absolute: float = 0.0
     values: int = 0
+    cosines: float = 0.0
+    directions: int = 0
     confusion: NDArray[np.int64] = field(init=False)
+    tested: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
         size = self.classes or 0
         self.confusion = np.zeros((size, size), np.int64)
+        self.tested = np.zeros(size, np.int64)
 
     def add(
         self, outputs: list[Floats], first: list[Floats], label: int | None
@@ -57,37 +57,89 @@ class Step:
             self.decisions += 1
             self.agreeing += decision == reference
             if label is not None:
-                self.labelled += 1
-                self.right += decision == label
-                if decision < len(self.confusion):
-                    self.confusion[label, decision] += 1
+                self._judge(decision, reference, label, outputs[0])
+        self._compare(outputs, first)
+
+    def _judge(
+        self, decision: int, reference: int | None, label: int, scores: Floats
+    ) -> None:
+        right, first_right = decision == label, reference == label
+        self.labelled += 1
+        self.right += right
+        self.lost += first_right and not right
+        self.gained += right and not first_right
+        self.among_best += rank(scores, label) < self.top_k
+        if label < len(self.tested):
+            self.tested[label] += 1
+            if decision < len(self.confusion):
+                self.confusion[label, decision] += 1
+
+    def _compare(self, outputs: list[Floats], first: list[Floats]) -> None:
+        power, expected_power, product = 0.0, 0.0, 0.0
         for output, expected in zip(outputs, first, strict=True):
             difference = output.astype(np.float64) - expected
-            self.signal += float(np.square(expected, dtype=np.float64).sum())
+            power += float(np.square(output, dtype=np.float64).sum())
+            expected_power += float(np.square(expected, dtype=np.float64).sum())
+            product += float(np.vdot(output.astype(np.float64), expected))
             self.noise += float(np.square(difference).sum())
             self.peak = max(self.peak, float(np.abs(expected).max()))
             self.absolute += float(np.abs(difference).sum())
             self.values += difference.size
+        self.signal += expected_power
+        if power > 0 and expected_power > 0:
+            self.directions += 1
+            self.cosines += product / sqrt(power) / sqrt(expected_power)
 
     def row(self, is_first: bool) -> dict[str, object]:
         """The row of ``check.json``; null where there is nothing to say.
 
         SNR and PSNR are null for the first step, which is what the others are
-        compared with, and where there is no difference at all.
+        compared with, and where there is no difference at all. ``drop`` is how much
+        accuracy the first step has more than this one.
         """
         compared = not is_first and self.noise > 0
         mean_square = self.noise / max(1, self.values)
         return {
             "step": self.name,
-            "accuracy": self.right / self.labelled if self.labelled else None,
-            "ci95": list(wilson(self.right, self.labelled)) if self.labelled else None,
+            **self._accuracies(is_first),
             "agreement": None
             if is_first or not self.decisions
             else self.agreeing / self.decisions,
             "snr_db": _decibels(self.signal, self.noise) if compared else None,
             "psnr_db": _decibels(self.peak**2, mean_square) if compared else None,
             "l1": None if is_first else self.absolute / max(1, self.values),
+            "cosine": None
+            if is_first or not self.directions
+            else self.cosines / self.directions,
         }
+
+    def _accuracies(self, is_first: bool) -> dict[str, object]:
+        if not self.labelled:
+            names = ("accuracy", "ci95", "drop", "drop_ci95", "top_k", "per_class")
+            return dict.fromkeys(names)
+        both = self.right - self.gained
+        neither = self.labelled - both - self.lost - self.gained
+        interval = paired_drop(both, self.lost, self.gained, neither)
+        many = self.classes is not None and self.classes > self.top_k
+        return {
+            "accuracy": self.right / self.labelled,
+            "ci95": list(wilson(self.right, self.labelled)),
+            "drop": None if is_first else (self.lost - self.gained) / self.labelled,
+            "drop_ci95": None if is_first else list(interval),
+            "top_k": self.among_best / self.labelled if many else None,
+            "per_class": self._per_class(),
+        }
+
+    def _per_class(self) -> list[float | None] | None:
+        """The accuracy on the samples of each class, None for one without any."""
+        if self.classes is None:
+            return None
+        return [
+            right / count if count else None
+            for right, count in zip(
+                self.confusion.diagonal().tolist(), self.tested.tolist(), strict=True
+            )
+        ]
 
 
 def decide(outputs: list[Floats]) -> int | None:
@@ -95,6 +147,15 @@ def decide(outputs: list[Floats]) -> int | None:
     if len(outputs) != 1 or outputs[0].ndim != 2:
         return None
     return int(outputs[0].argmax())
+
+
+def rank(scores: Floats, label: int) -> int:
+    """How many classes come before ``label``; of equal scores the first is ahead."""
+    flat = scores.ravel()
+    if label >= flat.size:  # a class that the model does not know
+        return int(flat.size)
+    score = flat[label]
+    return int((flat > score).sum() + (flat[:label] == score).sum())
 
 
 def _decibels(power: float, noise: float) -> float | None:

@@ -27,7 +27,7 @@ from stages.commands.processes import INTERRUPTED, run_stage
 from stages.console import PLAIN_VARIABLE
 from stages.faults import disk_sentence
 from stages.graph import Stage, find_stage, stages_of
-from stages.verdict import failed, ladder_text
+from stages.verdict import failed, ladder_text, summary_line
 
 Failure: TypeAlias = TaskError | TaskFailed
 
@@ -116,7 +116,7 @@ class StageTask:
             check = read_json(self.ws.path("check/check.json"))
         except UserError as error:
             return _error(str(error))
-        print(ladder_text(check), flush=True)
+        print(f"{ladder_text(check)}\n{summary_line(check)}", flush=True)
         if failed(check):
             return TaskFailed("; ".join(check["failures"]), report=False)
         return None

@@ -226,6 +226,13 @@ class Check(Section):
     """The measurement on the board, and what it must reach."""
 
     samples: Count = Field(1000, description="Test pictures to run on the board.")
+    top_k: int = Field(
+        5,
+        ge=2,
+        le=1000,
+        description="Besides the best score, count how often the right class is among "
+        "this many best ones, where there are more classes.",
+    )
     min_accuracy: Fraction | None = Field(
         None,
         description="Least fraction of pictures the board must get right; null: any.",
@@ -233,7 +240,9 @@ class Check(Section):
     max_drop: Fraction | None = Field(
         None,
         description="How much accuracy the board may lose against the float model, as "
-        "a difference of fractions; null: any.",
+        "a difference of fractions; null: any. It is missed where the whole 95 % "
+        "interval of the loss, measured on the same pictures, lies above it; where "
+        "only the loss itself does, a note says that more pictures would tell.",
     )
     min_agreement: Fraction | None = Field(
         None,

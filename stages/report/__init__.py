@@ -9,16 +9,21 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from k210 import limits
 from stages.artifacts import read_json
+from stages.project.schema import Project
 from stages.repairs import in_words
-from stages.report import headline, ladder
+from stages.report import headline, ladder, memory, timeline
+from stages.report.calibration import histogram
 from stages.report.confusion import confusion
 from stages.report.figures import FILTERS
 from stages.report.history import same_kmodel, stage_run, versions
 from stages.report.layers import layers, placement
+from stages.report.pictures import gallery
+from stages.report.repairs import repairs
 from stages.report.training import training
 
 if TYPE_CHECKING:
@@ -35,6 +40,15 @@ METHODS = {
 """How nncase chooses the range of each feature map."""
 
 
+RESIZING = {
+    "pad": "padded with zeros",
+    "stretch": "stretched",
+    "crop": "cropped and scaled",
+    "letterbox": "scaled and padded",
+}
+"""What becomes of pictures that do not have the input's size."""
+
+
 def run(job: "Job") -> "Metrics":
     """Write ``index.html``."""
     page = render(_content(job))
@@ -45,6 +59,15 @@ def run(job: "Job") -> "Metrics":
 def render(content: dict[str, Any]) -> bytes:
     """The page with this content, UTF-8; whatever is a name is escaped."""
     return _templates().get_template("page.html.j2").render(content).encode()
+
+
+def _yaml(settings: Project, brief: bool) -> str:
+    """The settings as YAML; brief: without those that have their defaults."""
+    found = settings.model_dump(mode="json", exclude_defaults=brief, exclude_none=brief)
+    found = {name: section for name, section in found.items() if section}
+    return yaml.safe_dump(
+        found, sort_keys=False, allow_unicode=True, default_flow_style=None, width=88
+    )
 
 
 @cache
@@ -64,7 +87,6 @@ def _content(job: "Job") -> dict[str, Any]:
     """What the templates draw, by the names that they use."""
     check = read_json(job.input("check/check.json"))
     manifest = read_json(job.input("compile/manifest.json"))
-    placed = read_json(job.input("compile/placement.json"))
     normalized = read_json(job.input("normalize/layers.json"))
     receipt = read_json(job.input("flash/receipt.json"))
     runs = [
@@ -73,11 +95,16 @@ def _content(job: "Job") -> dict[str, Any]:
     ]
     trained = job.has("train/history.csv")
     settings = job.settings
+    plan = read_json(job.input("quantize/plan.json"))
+    placement_json = read_json(job.input("compile/placement.json"))
+    placed = placement(placement_json)
     return {
         "title": settings.report.title or settings.project.name,
         "project": settings.project,
         "check": check,
         "first": check["ladder"][0],
+        "device": check["ladder"][-1],
+        "top_k": any(row["top_k"] is not None for row in check["ladder"]),
         "tiles": headline.tiles(check),
         "thresholds": headline.thresholds(check),
         "meanings": ladder.MEANING,
@@ -88,12 +115,24 @@ def _content(job: "Job") -> dict[str, Any]:
         "training": training(job.input("train/history.csv")) if trained else None,
         "normalized": normalized,
         "layers": layers(normalized),
-        "placement": placement(placed),
-        "repaired": in_words(placed["repairs"]),
+        "placement": placed,
+        "repaired": in_words(placement_json["repairs"]),
+        "repairs": repairs(placement_json),
+        "times": timeline.times(check, placed.operations),
+        "trace": timeline.trace(check, placed.operations),
+        "kpu_ram": memory.kpu_ram(check),
+        "sram": memory.sram(check),
+        "flash": memory.flash(receipt),
+        "slot": memory.slot(receipt),
+        "gallery": gallery(check, job.input("check/pictures.npz")),
+        "histogram": histogram(plan, job.input("quantize/calibration.npz")),
+        "yaml_set": _yaml(settings, brief=True),
+        "yaml_all": _yaml(settings, brief=False),
         "limits": limits,
         "manifest": manifest,
         "methods": METHODS,
-        "plan": read_json(job.input("quantize/plan.json")),
+        "resizing": RESIZING,
+        "plan": plan,
         "receipt": receipt,
         "runs": runs,
         "versions": versions(runs, manifest),

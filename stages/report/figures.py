@@ -42,6 +42,17 @@ def interval(ends: Sequence[float] | None) -> str:
     return NOTHING if ends is None else f"{ends[0]:.1%}–{ends[1]:.1%}"
 
 
+def change(ends: Sequence[float]) -> str:
+    """The interval of a loss as one of the change that it is, in points."""
+    low, high = (f"{-end * 100:+.2f}".replace("-", "−") for end in reversed(ends))
+    return f"{low} to {high}"
+
+
+def similarity(value: float | None) -> str:
+    """A cosine, to as many digits as tell it from 1."""
+    return NOTHING if value is None else f"{value:.5f}".replace("-", "−")
+
+
 def decibels(value: float | None) -> str:
     """A ratio of powers."""
     return NOTHING if value is None else f"{value:.1f} dB".replace("-", "−")
@@ -138,10 +149,12 @@ def metric(value: Any, key: str) -> str:
         return decibels(value)
     if unit in ("bytes", "size"):
         return size(int(value))
-    return f"{number(value)} KiB" if unit == "kib" else number(value)
+    if unit in ("kib", "ms"):
+        return f"{number(value)} {_UNITS[unit]}"
+    return number(value)
 
 
-_UNITS = ("kib", "db", "bytes")
+_UNITS = {"kib": "KiB", "db": "dB", "bytes": "bytes", "ms": "ms"}
 _ACRONYMS = {name.lower(): name for name in ("KPU", "CPU", "RAM", "SNR", "ID")}
 
 FILTERS = {
@@ -153,6 +166,7 @@ FILTERS = {
             hundredths,
             points,
             interval,
+            similarity,
             decibels,
             number,
             scientific,

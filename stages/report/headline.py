@@ -48,7 +48,10 @@ def tiles(check: Mapping[str, Any]) -> list[Tile]:
         return [same, noise, Tile("accuracy", "not measured", "the data has no labels")]
     interval = f"95% interval {figures.interval(device['ci95'])}"
     right = Tile("device accuracy", figures.percent(device["accuracy"]), interval)
-    change = Tile("change", figures.points(_change(ladder)), f"from {first} to device")
+    note = f"{first} to device"
+    if device["drop_ci95"] is not None:
+        note = f"{figures.change(device['drop_ci95'])}, {note}"
+    change = Tile("change", figures.points(_change(ladder)), note)
     return [right, same, noise, change]
 
 

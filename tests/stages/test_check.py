@@ -18,6 +18,7 @@ from stages.graph import NAMES
 
 KEYS = {"project", "engine", "board", "samples", "verdict", "ladder"}
 STEP_KEYS = {"step", "accuracy", "ci95", "agreement", "snr_db", "psnr_db", "l1"}
+NEW_STEP_KEYS = {"drop", "drop_ci95", "top_k", "per_class", "cosine"}
 
 
 def content(root: Path, project: str) -> Any:
@@ -70,7 +71,31 @@ def test_the_check_has_the_keys_that_others_rely_on(deployed_once: Path) -> None
     assert found.keys() >= KEYS
     assert (found["project"], found["verdict"]) == ("tiny", "pass")
     assert found["engine"] == "firmware"
-    assert all(row.keys() == STEP_KEYS for row in found["ladder"])
+    assert all(row.keys() == STEP_KEYS | NEW_STEP_KEYS for row in found["ladder"])
+
+
+def test_the_devices_mistakes_are_listed_and_their_pictures_kept(
+    deployed_once: Path,
+) -> None:
+    found = content(deployed_once, "tiny")
+    confusion = np.array(found["confusion"])
+    wrong = int(confusion.sum() - np.trace(confusion))
+    worst = found["worst"]
+    assert len(worst) == min(wrong, 24) > 0
+    assert all(each["decision"] != each["label"] for each in worst)
+    scores = [each["score"] for each in worst]
+    assert scores == sorted(scores, reverse=True)
+    listed = {each["index"] for each in (*worst, *found["disagreements"])}
+    with np.load(deployed_once / "build/tiny/check/pictures.npz") as file:
+        assert file["indices"].tolist() == sorted(listed)
+        assert file["images"].shape == (len(listed), 28, 28, 1)
+
+
+def test_the_run_ends_in_one_line(deployed_once: Path) -> None:
+    done = Checkout(deployed_once).doit("check")
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("tiny: pass, device ")
+    assert "per inference (modelled)" in last
 
 
 # a brought model

@@ -6,31 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stages.check.ladder import Floats, Step, decide, wilson
-from stages.verdict import failures, ladder_text
+from stages.check.ladder import Floats, Step, decide, rank
+from stages.intervals import paired_drop, wilson
+from stages.verdict import failures, ladder_text, notes, summary_line
 
-COUNTS = st.integers(1, 5000).flatmap(
-    lambda count: st.tuples(st.integers(0, count), st.just(count))
-)
 CLASSES = 4
-
-
-@given(COUNTS)
-def test_intervals_are_wilsons(counts: tuple[int, int]) -> None:
-    from scipy.stats import binomtest
-
-    interval = binomtest(*counts).proportion_ci(0.95, method="wilson")
-    assert wilson(*counts) == pytest.approx((interval.low, interval.high), abs=1e-12)
-
-
-@given(COUNTS)
-def test_an_interval_holds_the_fraction_and_stays_between_0_and_1(
-    counts: tuple[int, int],
-) -> None:
-    low, high = wilson(*counts)
-    fraction, rounding = counts[0] / counts[1], 1e-12
-    assert 0 <= low <= fraction + rounding
-    assert fraction - rounding <= high <= 1
 
 
 def outputs(seed: int, count: int, scale: float) -> NDArray[np.float32]:
@@ -44,7 +24,7 @@ def fed(
     expected: NDArray[np.float32],
     labels: NDArray[np.int64] | None,
 ) -> Step:
-    step = Step("device", CLASSES)
+    step = Step("device", CLASSES, top_k=2)
     for index, (one, other) in enumerate(zip(found, expected, strict=True)):
         step.add([one], [other], None if labels is None else int(labels[index]))
     return step
@@ -66,9 +46,29 @@ def test_a_step_is_what_numpy_computes(seed: int, count: int, scale: float) -> N
     assert row["step"] == "device"
     assert row["accuracy"] == np.mean(decisions == labels)
     assert row["ci95"] == list(wilson(int(np.sum(decisions == labels)), count))
+    before = expected[:, 0].argmax(1) == labels
+    now = decisions == labels
+    assert row["drop"] == pytest.approx(before.mean() - now.mean())
+    assert row["drop_ci95"] == list(
+        paired_drop(
+            *(
+                int(np.sum(c))
+                for c in (before & now, before & ~now, ~before & now, ~before & ~now)
+            )
+        )
+    )
+    best = np.argsort(-found[:, 0], axis=1)[:, :2]
+    assert row["top_k"] == np.mean((best == labels[:, None]).any(1))
+    assert row["per_class"] == [
+        np.mean(now[labels == label]) if (labels == label).any() else None
+        for label in range(CLASSES)
+    ]
     assert row["agreement"] == np.mean(decisions == expected[:, 0].argmax(1))
     assert row["l1"] == pytest.approx(np.abs(noise).mean())
     power = np.square(noise)
+    one, other = found[:, 0].astype(np.float64), expected[:, 0].astype(np.float64)
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    assert row["cosine"] == pytest.approx(np.mean((one * other).sum(1) / lengths))
     assert row["snr_db"] == pytest.approx(10 * np.log10(signal.sum() / power.sum()))
     assert row["psnr_db"] == pytest.approx(
         10 * np.log10(signal.max() / power.mean()), abs=1e-9
@@ -104,13 +104,40 @@ def test_the_first_step_is_compared_with_nothing() -> None:
     same = outputs(0, 5, 1)
     row = fed(same, same, np.zeros(5, np.int64)).row(is_first=True)
     assert row["accuracy"] is not None
-    assert [row[key] for key in ("agreement", "snr_db", "psnr_db", "l1")] == [None] * 4
+    compared = ("agreement", "snr_db", "psnr_db", "l1", "cosine", "drop", "drop_ci95")
+    assert [row[key] for key in compared] == [None] * len(compared)
 
 
 def test_without_labels_there_is_an_agreement_but_no_accuracy() -> None:
     row = fed(outputs(1, 5, 1), outputs(2, 5, 1), None).row(is_first=False)
-    assert (row["accuracy"], row["ci95"]) == (None, None)
+    unknown = ("accuracy", "ci95", "drop", "drop_ci95", "top_k", "per_class")
+    assert [row[key] for key in unknown] == [None] * len(unknown)
     assert row["agreement"] is not None
+
+
+def test_as_many_best_scores_as_classes_are_nothing_to_count() -> None:
+    step = Step("device", CLASSES, top_k=CLASSES)
+    step.add([SCORES], [SCORES], 1)
+    assert step.row(is_first=True)["top_k"] is None
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=1, max_size=6), st.data())
+def test_a_rank_is_the_place_in_a_stable_order(
+    scores: list[float], data: st.DataObject
+) -> None:
+    label = data.draw(st.integers(0, len(scores) - 1))
+    row = np.array([scores], np.float32)
+    order = np.argsort(-row[0], kind="stable").tolist()
+    assert rank(row, label) == order.index(label)
+
+
+def test_a_class_that_the_model_does_not_know_ranks_last() -> None:
+    assert rank(SCORES, 3) == 3
+
+
+def test_silence_has_no_direction() -> None:
+    silent = np.zeros((5, 1, CLASSES), np.float32)
+    assert fed(outputs(0, 5, 1), silent, None).row(is_first=False)["cosine"] is None
 
 
 MAP = np.zeros((1, 3, 4, 5), np.float32)
@@ -137,12 +164,30 @@ def test_a_step_of_maps_has_neither_accuracy_nor_agreement() -> None:
 # the verdict
 
 
-def row(step: str, accuracy: float | None, agreement: float | None) -> dict[str, Any]:
-    rest = {"ci95": None, "snr_db": None, "psnr_db": None, "l1": None}
-    return {"step": step, "accuracy": accuracy, "agreement": agreement, **rest}
+def row(
+    step: str,
+    accuracy: float | None,
+    agreement: float | None,
+    drop: float | None = None,
+    drop_ci95: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    rest = {"snr_db": None, "psnr_db": None, "l1": None}
+    interval = None if accuracy is None else [accuracy - 0.05, accuracy + 0.05]
+    return {
+        "step": step,
+        "accuracy": accuracy,
+        "agreement": agreement,
+        "drop": drop,
+        "drop_ci95": drop_ci95,
+        "ci95": interval,
+        **rest,
+    }
 
 
-LADDER = [row("float", 0.9, None), row("device", 0.8, 0.85)]
+LADDER = [
+    row("float", 0.9, None),
+    row("device", 0.8, 0.85, drop=0.1, drop_ci95=(0.061, 0.142)),
+]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +196,8 @@ LADDER = [row("float", 0.9, None), row("device", 0.8, 0.85)]
         ((None, None, None), []),
         ((0.8, 0.11, 0.85), []),
         ((0.81, None, None), ["device accuracy 80.00% is below"]),
-        ((None, 0.05, None), ["accuracy drops by 10.00% from float to device"]),
+        ((None, 0.06, None), ["accuracy drops by 10.00% from float to device"]),
+        ((None, 0.062, None), []),
         ((None, None, 0.86), ["device and float agree on 85.00%, less than"]),
         ((1.0, 0.0, 1.0), ["device accuracy", "accuracy drops", "agree on"]),
     ],
@@ -164,16 +210,50 @@ def test_each_missed_threshold_is_a_sentence(
     assert all(miss in sentence for miss, sentence in zip(misses, found, strict=True))
 
 
+def test_a_drop_that_chance_may_have_made_is_a_note_and_no_failure() -> None:
+    (note,) = notes(LADDER, 0.062)
+    assert "cannot tell it from chance (95 % interval 6.10% to 14.20%)" in note
+    assert notes(LADDER, 0.06) == notes(LADDER, 0.1) == notes(LADDER, None) == []
+
+
+FINISHED = {
+    "project": "digits",
+    "engine": "firmware",
+    "samples": 20,
+    "ladder": LADDER,
+    "verdict": "fail",
+    "failures": ["device accuracy is too low"],
+    "notes": [],
+    "modelled": {"kpu_ms": 1.234},
+    "memory": {"total": 129536},
+}
+
+
+def test_a_run_is_summed_up_in_one_line() -> None:
+    assert summary_line(FINISHED) == (
+        "digits: fail, device 80.00% (75.0%–85.0%), drop 10.00% (6.10% to 14.20%), "
+        "KPU 1.23 ms per inference (modelled), 126 KiB of 6 MiB SRAM"
+    )
+
+
+@pytest.mark.parametrize(
+    ("agreement", "words"), [(0.9, "agreement 90.00%"), (None, "SNR unlimited")]
+)
+def test_without_labels_the_line_has_what_there_is(
+    agreement: float | None, words: str
+) -> None:
+    ladder = [row("tflite", None, None), row("device", None, agreement)]
+    line = summary_line({**FINISHED, "ladder": ladder})
+    assert line.startswith(f"digits: fail, {words}, KPU 1.23 ms")
+
+
+def test_notes_stand_below_the_verdict() -> None:
+    lines = ladder_text({**FINISHED, "failures": [], "notes": ["too few"]})
+    assert lines.splitlines()[-2:] == ["verdict: fail", "  note: too few"]
+
+
 def test_the_ladder_is_a_table_with_a_verdict() -> None:
-    check = {
-        "project": "digits",
-        "engine": "firmware",
-        "samples": 20,
-        "ladder": LADDER,
-        "verdict": "fail",
-        "failures": ["device accuracy is too low"],
-    }
-    first, heading, *rows, verdict, miss = ladder_text(check).splitlines()
+    first, heading, *rows, verdict, miss = ladder_text(FINISHED).splitlines()
     assert first == "digits: 20 test samples, device = firmware"
     assert heading.split()[:2] == ["step", "accuracy"]
     assert [line.split()[:2] for line in rows] == [
@@ -185,12 +265,5 @@ def test_the_ladder_is_a_table_with_a_verdict() -> None:
 
 
 def test_what_was_not_measured_is_said() -> None:
-    check = {
-        "project": "digits",
-        "engine": "firmware",
-        "samples": 1,
-        "ladder": [row("tflite", None, None)],
-        "verdict": "pass",
-        "failures": [],
-    }
+    check = {**FINISHED, "ladder": [row("tflite", None, None)]}
     assert "tflite  not measured" in ladder_text(check)

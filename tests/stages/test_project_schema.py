@@ -72,6 +72,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "flash": {"slot": 0x100000},
     "check": {
         "samples": 1000,
+        "top_k": 5,
         "min_accuracy": None,
         "max_drop": None,
         "min_agreement": None,

@@ -1,3 +1,4 @@
+import base64
 import copy
 import io
 import re
@@ -7,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from stages import report
 from stages.artifacts import Workspace, write_json
@@ -21,6 +24,8 @@ from stages.report.confusion import confusion
 from stages.report.history import same_kmodel
 from stages.report.ladder import weakest_link
 from stages.report.layers import placement
+from stages.report.memory import kpu_ram
+from stages.report.pictures import data_address
 from stages.verdict import failures
 
 SHA = "8bd2eee62a952c327f021398583011a76718862e6b2e975a5b954fe0d6c51109"
@@ -41,7 +46,19 @@ Artifacts = dict[str, Any]
 def row(step: str, accuracy: float | None, **more: float | None) -> dict[str, Any]:
     measured = {"agreement": None, "snr_db": None, "psnr_db": None, "l1": None}
     interval = None if accuracy is None else [accuracy - 0.0121, accuracy + 0.0076]
-    return {"step": step, "accuracy": accuracy, "ci95": interval, **measured, **more}
+    drop = None if accuracy is None or step == "float" else 0.9751 - accuracy
+    return {
+        "step": step,
+        "accuracy": accuracy,
+        "ci95": interval,
+        "drop": drop,
+        "drop_ci95": None if drop is None else [drop - 0.003, drop + 0.004],
+        "top_k": None,
+        "per_class": None,
+        "cosine": None,
+        **measured,
+        **more,
+    }
 
 
 def ladder() -> list[dict[str, Any]]:
@@ -72,11 +89,42 @@ def check(classes: list[str] | None) -> dict[str, Any]:
         "samples": 20 * len(classes) if classes else 400,
         "verdict": "pass",
         "failures": [],
+        "notes": [],
         "thresholds": {"min_accuracy": 0.955, "max_drop": None, "min_agreement": 0.98},
         "ladder": ladder(),
         "classes": classes,
         "confusion": confused(len(classes)) if classes else None,
+        "top_k": 5,
+        "worst": [],
+        "disagreements": [],
+        "modelled": {"kpu_ms": 0.75, "ops": MODELLED},
+        "memory": {
+            "kpu_ram": 1 << 20,
+            "data": 78888,
+            "inputs": 1536,
+            "outputs": 40,
+            "model": 50648,
+            "total": 129536,
+        },
         "kmodel_sha256": SHA,
+    }
+
+
+MODELLED = [
+    {"id": "k0.0", "ms": None, "reads": None, "writes": [0, 4096]},
+    {"id": "k0.1", "ms": 0.75, "reads": [0, 4096], "writes": [4096, 8192]},
+    {"id": "k0.2", "ms": None, "reads": [4096, 8192], "writes": None},
+]
+
+
+def mistake(index: int, decision: int, first: int) -> dict[str, Any]:
+    return {
+        "index": index,
+        "label": 0,
+        "decision": decision,
+        "score": 0.875,
+        "first_decision": first,
+        "first_score": 0.5,
     }
 
 
@@ -208,6 +256,13 @@ def artifacts(classes: list[str] | None = None) -> Artifacts:
         "compile/placement.json": {"regions": 1, "repairs": [], "ops": operations()},
         "flash/receipt.json": receipt(),
         "check/check.json": check(classes),
+        "check/pictures.npz": {
+            "indices": np.array([3, 7]),
+            "images": np.arange(48, dtype=np.uint8).reshape(2, 4, 6, 1),
+        },
+        "quantize/calibration.npz": {
+            "samples": np.arange(51, 204, dtype=np.uint8).reshape(9, 1, 17, 1)
+        },
         **{f"{stage}/summary.json": summary(stage) for stage in STAGES},
         "train/history.csv": HISTORY,
     }
@@ -223,6 +278,8 @@ def job(root: Path, content: Artifacts, settings: dict[str, Any]) -> Job:
         ws.path(name).parent.mkdir(parents=True, exist_ok=True)
         if isinstance(value, str):
             ws.path(name).write_text(value, encoding="utf-8")
+        elif name.endswith(".npz"):
+            np.savez(ws.path(name), **value)
         else:
             write_json(ws.path(name), value)
     ws.start_draft("report")
@@ -247,7 +304,7 @@ def draw(tmp_path: Path) -> Draw:
 class Reader(HTMLParser):
     """The elements of a page, its visible words, and whether all is closed."""
 
-    VOID = ("meta", "br")
+    VOID = ("meta", "br", "img")
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -289,14 +346,20 @@ def text(page: str) -> str:
 
 
 def test_the_page_refers_to_nothing_outside_of_it(draw: Draw) -> None:
-    page = draw(artifacts())
+    content = artifacts()
+    content["check/check.json"]["worst"] = [mistake(3, 1, 1), mistake(7, 1, 0)]
+    page = draw(content)
     reader = Reader(page)
     assert not {"script", "link", "iframe", "object", "embed"} & set(reader.tags)
     ids = [attributes["id"] for _, attributes in reader.elements if "id" in attributes]
+    known = [f"#{each}" for each in ids] + [f"../logs/{name}.log" for name in STAGES]
     for _, attributes in reader.elements:
-        assert not {"src", "srcset", "data", "action"} & attributes.keys()
-        assert attributes.get("href", "#ladder") in [f"#{each}" for each in ids]
-    assert not re.search(r"https?:|//|url\(|@import", page)
+        assert not {"srcset", "data", "action"} & attributes.keys()
+        assert (attributes.get("src") or "data:").startswith("data:")
+        assert attributes.get("href", "#ladder") in known
+    pictures = r"data:image/png;base64,[\w+/=]+"
+    assert len(re.findall(pictures, page)) == 2
+    assert not re.search(r"https?:|//|url\(|@import", re.sub(pictures, "", page))
     assert len(ids) == len(set(ids))
 
 
@@ -320,6 +383,7 @@ def test_the_headline_is_the_devices_accuracy_and_where_it_was_measured(
     assert "device accuracy96.55%95% interval 95.3%–97.3%" in head
     assert "agreement99.87%of decisions are those of float" in head
     assert "−0.96 points" in head
+    assert "−1.36 to −0.66, float to device" in head
     assert "40 test samples" in head
     assert "firmware" in head
     assert "virtual, flash ID ef4018, flash size 16 MiB" in head
@@ -367,7 +431,7 @@ def test_a_project_without_thresholds_is_not_said_to_meet_them(draw: Draw) -> No
 def test_the_ladder_shows_every_figure_of_every_step(draw: Draw) -> None:
     words = text(draw(artifacts()))
     for line in (
-        "floatthe trained Keras model97.51%96.3%–98.3%––––",
+        "floatthe trained Keras model97.51%96.3%–98.3%–––––",
         "tfliteas exported to TFLite97.52%96.3%–98.3%100.00%134.1 dB144.2 dB1.2×10⁻⁸",
         "normalizedas rewritten for the KPU97.53%96.3%–98.3%100.00%134.1 dB144.2 dB",
         "referencethe kmodel on the host96.44%95.2%–97.2%99.87%36.8 dB46.9 dB0.00052",
@@ -422,7 +486,8 @@ def unlabelled() -> Artifacts:
     content = artifacts([])
     measured = content["check/check.json"]
     for rung in measured["ladder"]:
-        rung["accuracy"] = rung["ci95"] = None
+        for key in ("accuracy", "ci95", "drop", "drop_ci95"):
+            rung[key] = None
     measured["thresholds"]["min_accuracy"] = None
     return content
 
@@ -505,6 +570,46 @@ def test_a_model_that_never_decides_has_no_confusions() -> None:
     measured = check(["a", "b"])
     measured["confusion"] = [[0, 0], [0, 0]]
     assert confusion(measured) is None
+
+
+def test_the_worst_mistakes_are_shown_with_what_they_are_taken_for(draw: Draw) -> None:
+    content = artifacts()
+    content["check/check.json"]["worst"] = [mistake(3, 1, 1)]
+    content["check/check.json"]["disagreements"] = [mistake(7, 1, 0)]
+    page = draw(content)
+    words = text(page)
+    assert "dog 88% is cat #3" in words
+    assert "dog 88% is cat float: cat 50% #7" in words
+    first, second = re.findall(r"data:image/png;base64,([\w+/=]+)", page)
+    with Image.open(io.BytesIO(base64.b64decode(second))) as picture:
+        assert np.array(picture).tolist() == np.arange(24, 48).reshape(4, 6).tolist()
+
+
+def test_large_pictures_are_made_small() -> None:
+    address = data_address(np.zeros((512, 256, 3), np.uint8))
+    data = base64.b64decode(address.partition(",")[2])
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.size == (64, 128)
+
+
+def test_without_labels_what_is_decided_otherwise_is_shown(draw: Draw) -> None:
+    content = unlabelled()
+    content["check/check.json"]["disagreements"] = [
+        {**mistake(7, 1, 0), "label": None, "score": 7.25}
+    ]
+    words = text(draw(content))
+    assert "Where the device decides otherwise" in words
+    assert "output 1 7.25 float: output 0 50% #7" in words
+
+
+def test_steps_have_their_accuracy_on_each_class(draw: Draw) -> None:
+    content = artifacts()
+    for rung in content["check/check.json"]["ladder"]:
+        rung.update(per_class=[0.5, None], top_k=0.75)
+    words = text(draw(content))
+    assert "catfloat" not in words
+    assert "cat50.0%50.0%50.0%50.0%50.0% dog–––––" in words
+    assert "96.3%–98.3%75.00%–" in words
 
 
 # names
@@ -619,8 +724,81 @@ def test_a_model_without_convolutions_has_no_padding_table(draw: Draw) -> None:
 def test_memory_is_shown_beside_what_the_chip_has(draw: Draw) -> None:
     words = text(draw(artifacts()))
     assert "SRAM 126.5 KiB of 6 MiB, 2.1%" in words
-    assert "model 49.5 KiB working memory 77 KiB" in words
+    assert (
+        "model 49.5 KiB working memory 75.5 KiB input 1.5 KiB output 40 bytes" in words
+    )
     assert "KPU RAM peak 1 MiB of 2 MiB, 50.0%" in words
+
+
+def test_maps_in_kpu_ram_are_drawn_from_their_writer_to_their_last_reader() -> None:
+    found = kpu_ram(check(None))
+    assert found is not None
+    one, other = found.maps
+    assert (one.x + one.width, one.y + one.height) == (645.3, 232.0)
+    assert (other.x, other.width) == (354.7, 581.3)
+    assert other.y + other.height == one.y
+    assert "written by k0.1: 4 KiB from 0x1000" in other.words
+
+
+def test_a_map_that_is_written_over_ends_there() -> None:
+    content = check(None)
+    content["modelled"]["ops"] = [
+        {"id": "k0.0", "ms": None, "reads": None, "writes": [0, 64]},
+        {"id": "k0.1", "ms": 1.0, "reads": [0, 64], "writes": [0, 64]},
+        {"id": "k1.0", "ms": None, "reads": [0, 64], "writes": None},
+    ]
+    found = kpu_ram(content)
+    assert found is not None
+    assert [each.width for each in found.maps] == [581.3, 290.7]
+    assert len(found.ends) == 1
+
+
+def test_the_flash_is_shown_from_end_to_end(draw: Draw) -> None:
+    words = text(draw(artifacts()))
+    assert "firmware 256 KiB at 0x000000 free 768 KiB at 0x040000" in words
+    assert "model slot 60 KiB at 0x100000 free 14.9 MiB at 0x10f000" in words
+    assert "header 4 KiB at 0x100000 kmodel 52 KiB at 0x101000" in words
+
+
+def test_modelled_times_are_called_so(draw: Draw) -> None:
+    words = text(draw(artifacts()))
+    assert "The KPU's layers take 0.75 ms of each inference, modelled" in words
+    assert "Milliseconds of each operation, modelled" in words
+    assert "k0.1 conv2d_10.75100.0%300" in words
+
+
+def test_times_of_the_device_take_their_place(draw: Draw) -> None:
+    content = artifacts()
+    content["check/check.json"]["timings"] = {
+        "source": "measured",
+        "seconds": {"k0.1": 0.001, "s3": 0.003},
+    }
+    page = draw(content)
+    assert "One inference takes 4 ms, measured." in text(page)
+    assert "s3 conv2d: 3 ms" in page
+
+
+def test_the_noise_along_the_network_names_where_it_falls_off(draw: Draw) -> None:
+    content = artifacts()
+    assert "Noise along the network" not in text(draw(content))
+    content["check/check.json"]["trace"] = [
+        {"id": "s0", "tensor": "a", "snr_db": None},
+        {"id": "k0.1", "tensor": "net/b/Conv2D", "snr_db": 38.0},
+        {"id": "s3", "tensor": "c", "snr_db": 9.5},
+    ]
+    page = draw(content)
+    assert "falls off is s3 c: from 38.0 dB to 9.5 dB." in text(page)
+    assert "k0.1 b: 38.0 dB" in page
+
+
+def test_repairs_are_listed_with_all_their_fields(draw: Draw) -> None:
+    content = artifacts()
+    content["compile/placement.json"]["repairs"] = [
+        {"kind": "slope", "layer": "k0.1", "segments": [3, 4]},
+        {"kind": "entry", "why": "not used"},
+    ]
+    words = text(draw(content))
+    assert "kindlayersegmentswhy slopek0.13, 4 entrynot used" in words
 
 
 def test_placement_counts_cpu_operations_and_their_reasons(draw: Draw) -> None:
@@ -666,6 +844,30 @@ def test_quantization_and_flash_show_what_was_recorded(draw: Draw) -> None:
     assert "slot0x100000, 60 KiB" in words
 
 
+def test_the_calibration_is_drawn_over_the_range_of_the_training(draw: Draw) -> None:
+    content = artifacts()
+    page = draw(content)
+    words = text(page)
+    assert "trained on 0 to 1; the calibration set reaches from 0.2 to 0.796" in words
+    assert "60% of that" in words
+    assert 'class="trained"' not in page
+    content["quantize/plan.json"]["training_bytes"] = [[1] * 256]
+    assert 'polygon class="trained"' in draw(content)
+
+
+def test_a_calibration_in_the_wrong_range_is_pointed_out(draw: Draw) -> None:
+    content = artifacts()
+    content["quantize/calibration.npz"]["samples"] //= 2
+    assert "Less than half: is data.range" in text(draw(content))
+
+
+def test_the_settings_are_shown_as_yaml(draw: Draw) -> None:
+    words = text(draw(artifacts(), check={"samples": 77}))
+    shown = words[words.index("What the project sets") :]
+    assert "project: {name: digits} check: {samples: 77}" in shown
+    assert "epochs: 28" in shown[shown.index("All settings") :]
+
+
 def test_another_kmodel_than_the_compiled_one_is_pointed_out(draw: Draw) -> None:
     content = artifacts()
     content["check/check.json"]["kmodel_sha256"] = "9" * 64
@@ -686,7 +888,7 @@ def test_each_stage_shows_when_it_ran_with_what_and_what_it_made(draw: Draw) -> 
     runs = words[words.index("What ran when") :]
     assert "All stages together took 1 min 52 s." in runs
     for stage in STAGES:
-        assert f"{stage} 16.1 s 2026-11-21 09:25:01 UTC samples12,345" in runs
+        assert f"{stage} 16.1 s 2026-11-21 09:25:01 UTC · log samples12,345" in runs
         assert f"wrote {stage}/made{'a' * 64}" in runs
     assert "nncase 1.9.0 numpy 2.2.6" in runs
 
@@ -698,4 +900,4 @@ def test_a_summary_without_times_and_tools_is_shown_without_them(draw: Draw) -> 
         del content[f"{stage}/summary.json"]["tools"]
     words = text(draw(content))
     assert "UTC" not in words
-    assert "train 16.1 s samples12,345" in words
+    assert "train 16.1 s log samples12,345" in words

@@ -1,0 +1,1 @@
+"""Runs side by side: which parameters differ, and what came of it."""
