@@ -32,6 +32,8 @@ bench: setup
 	$(PYTHON) bench/noop.py
 	$(PYTHON) bench/timing_model.py
 	$(PYTHON) bench/reference.py
+	$(PYTHON) bench/device.py
+	$(PYTHON) bench/link.py
 
 # What is generated and kept in the tree: the YAML's schema and its reference.
 docs: setup
