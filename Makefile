@@ -33,7 +33,6 @@ bench: setup
 	$(PYTHON) bench/timing_model.py
 	$(PYTHON) bench/reference.py
 	$(PYTHON) bench/device.py
-	$(PYTHON) bench/link.py
 
 # What is generated and kept in the tree: the YAML's schema and its reference.
 docs: setup

@@ -67,7 +67,9 @@ def summary_line(check: Mapping[str, Any]) -> str:
     """One line about a run: verdict, accuracy, drop, modelled time, memory."""
     device = check["ladder"][-1]
     parts = [str(check["verdict"]), *_quality(device)]
-    parts.append(f"KPU {check['modelled']['kpu_ms']:.2f} ms per inference (modelled)")
+    timings = check["timings"]
+    took = 1e3 * sum(timings["seconds"].values())
+    parts.append(f"{took:.2f} ms per inference ({timings['source']})")
     parts.append(f"{check['memory']['total'] / 1024:.0f} KiB of 6 MiB SRAM")
     return f"{check['project']}: {', '.join(parts)}"
 

@@ -68,6 +68,7 @@ def run(job: "Job") -> "Metrics":
         _load(board, read_json(job.input("flash/receipt.json"))["slot"], kmodel)
         climbed = _climb(job, board, kmodel, manifest, test, data.classes)
         identity, engine = board.identity(), board.engine
+        timings = board.timings()
     steps, mistakes = climbed
     ladder = [step.row(step is steps[0]) for step in steps]
     thresholds = settings.check
@@ -94,6 +95,10 @@ def run(job: "Job") -> "Metrics":
         "confusion": steps[-1].confusion.tolist() if data.classes else None,
         **mistakes.rows(),
         "modelled": told,
+        "timings": {
+            "source": "modelled" if settings.board.port == "virtual" else "measured",
+            "seconds": timings,
+        },
         "memory": memory(parsed),
         "kmodel_sha256": manifest.kmodel_sha256,
     }
@@ -102,6 +107,7 @@ def run(job: "Job") -> "Metrics":
     pictures = job.output("check/pictures.npz")
     np.savez_compressed(pictures, indices=indices, images=images)
     metrics = _metrics(steps, ladder, len(test))
+    metrics["device_ms"] = 1e3 * sum(timings.values())
     return {**metrics, "modelled_kpu_ms": told["kpu_ms"]}
 
 

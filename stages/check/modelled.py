@@ -1,6 +1,6 @@
 """What the kmodel itself tells without being run: time on the KPU, places in memory.
 
-Times are those of ``k210.cost``, modelled; the CPU's operations have none.
+Times are those of ``k210.cost``, modelled; what the CPU does, the board times.
 """
 
 from collections.abc import Iterable

@@ -224,7 +224,7 @@ FINISHED = {
     "verdict": "fail",
     "failures": ["device accuracy is too low"],
     "notes": [],
-    "modelled": {"kpu_ms": 1.234},
+    "timings": {"source": "modelled", "seconds": {"s0": 0.001, "k0.0": 0.000234}},
     "memory": {"total": 129536},
 }
 
@@ -232,7 +232,7 @@ FINISHED = {
 def test_a_run_is_summed_up_in_one_line() -> None:
     assert summary_line(FINISHED) == (
         "digits: fail, device 80.00% (75.0%–85.0%), drop 10.00% (6.10% to 14.20%), "
-        "KPU 1.23 ms per inference (modelled), 126 KiB of 6 MiB SRAM"
+        "1.23 ms per inference (modelled), 126 KiB of 6 MiB SRAM"
     )
 
 
@@ -244,7 +244,7 @@ def test_without_labels_the_line_has_what_there_is(
 ) -> None:
     ladder = [row("tflite", None, None), row("device", None, agreement)]
     line = summary_line({**FINISHED, "ladder": ladder})
-    assert line.startswith(f"digits: fail, {words}, KPU 1.23 ms")
+    assert line.startswith(f"digits: fail, {words}, 1.23 ms")
 
 
 def test_notes_stand_below_the_verdict() -> None:
