@@ -13,10 +13,10 @@ deploy: setup
 	$(DOIT) deploy
 
 test: setup
-	$(PYTHON) -m pytest -n 2 --dist loadfile
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: setup
-	$(PYTHON) -m pytest -n 2 --dist loadfile -m "long or not long"
+	$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "long or not long"
 
 lint: setup
 	$(PYTHON) -m ruff check .

@@ -4,6 +4,7 @@ import warnings
 from typing import Any, Protocol
 
 import serial
+from serial import rfc2217
 
 from k210.errors import BoardError
 
@@ -36,6 +37,19 @@ class Port(Protocol):
         """Let go of it."""
 
 
+class _Remote(rfc2217.Serial):
+    """pyserial's client, which alone would take each byte from its queue by itself."""
+
+    def read(self, size: int = 1) -> bytes:
+        """At most so many bytes; fewer if no more come in time."""
+        data: bytes = super().read(1)
+        waiting = self._read_buffer  # type: ignore[attr-defined] # a queue.Queue
+        with waiting.mutex:
+            count = min(len(waiting.queue), size - len(data)) if data else 0
+            more = [waiting.queue.popleft() for _ in range(count)]
+        return data + b"".join(filter(None, more))  # None: the connection has ended
+
+
 READ_TIMEOUT_S = 0.01
 """How long a read waits for the first byte; URLs would renegotiate if it changed."""
 
@@ -51,9 +65,7 @@ def open_port(port: str, baud: int) -> Port:
         BoardError: it cannot be opened.
     """
     try:
-        opened: Any = serial.serial_for_url(
-            port, baud, timeout=READ_TIMEOUT_S, do_not_open=True
-        )
+        opened: Any = _made(port, baud)
         opened.dtr = opened.rts = False
         with warnings.catch_warnings():  # pyserial 3.5 starts threads in the old way
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -65,6 +77,16 @@ def open_port(port: str, baud: int) -> Port:
         ) from None
     found: Port = opened
     return found
+
+
+def _made(port: str, baud: int) -> Any:
+    if not port.startswith("rfc2217://"):
+        return serial.serial_for_url(
+            port, baud, timeout=READ_TIMEOUT_S, do_not_open=True
+        )
+    remote = _Remote(None, baud, timeout=READ_TIMEOUT_S)
+    remote.port = port
+    return remote
 
 
 def read_some(port: Port) -> bytes:

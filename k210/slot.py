@@ -38,6 +38,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
+from k210.board import Flash
 from k210.errors import BoardError
 
 MAGIC = b"K210SLOT"
@@ -168,6 +169,27 @@ def read(read_fn: Read, address: int, flash_size: int) -> Slot:
     Nothing outside `flash_size` bytes is ever asked of `read_fn`, whose own errors
     pass. SlotError says which part is missing, misplaced or damaged.
     """
+    head = _located(read_fn, address, flash_size)
+    kmodel, manifest, known_answers = (
+        _read_part(read_fn, address, name, part)
+        for name, part in zip(PART_NAMES, head.parts, strict=True)
+    )
+    return Slot(kmodel, manifest, known_answers)
+
+
+def kmodel_digest(flash: Flash, address: int) -> bytes:
+    """The SHA-256 of the kmodel in the slot, which the board itself computes.
+
+    SlotError says that there is none, or that it is not what the header promises.
+    """
+    part = _located(flash.flash_read, address, flash.flash_size).kmodel
+    found = bytes.fromhex(flash.flash_sha256(address + part.offset, part.length))
+    _require_digest(found == part.sha256, address, PART_NAMES[0])
+    return found
+
+
+def _located(read_fn: Read, address: int, flash_size: int) -> Header:
+    """The header of a slot that lies wholly in the flash."""
     where = f"the model slot at {address:#x}"
     if address < 0 or address % ALIGNMENT or address + HEADER_SIZE > flash_size:
         raise SlotError(
@@ -179,21 +201,21 @@ def read(read_fn: Read, address: int, flash_size: int) -> Slot:
         address + head.total <= flash_size,
         f"{where} claims {head.total:#x} bytes, past the end of the flash",
     )
-    kmodel, manifest, known_answers = (
-        _read_part(read_fn, address, name, part)
-        for name, part in zip(PART_NAMES, head.parts, strict=True)
-    )
-    return Slot(kmodel, manifest, known_answers)
+    return head
 
 
 def _read_part(read_fn: Read, address: int, name: str, part: Part) -> bytes:
     data = read_fn(address + part.offset, part.length) if part.length else b""
+    _require_digest(hashlib.sha256(data).digest() == part.sha256, address, name)
+    return data
+
+
+def _require_digest(right: bool, address: int, name: str) -> None:
     _check(
-        hashlib.sha256(data).digest() == part.sha256,
+        right,
         f"the {name} in the model slot at {address:#x} is damaged "
         "(its SHA-256 is not the header's)",
     )
-    return data
 
 
 def _check_layout(parts: list[Part], total: int) -> None:

@@ -1,10 +1,11 @@
 """Write the model into the slot of the board's flash, and read it back.
 
-Only sectors whose content differs are erased and written. The slot's header goes
-first when it is taken away and last when it is written, so that a torn write is
-never taken for a model.
+Only sectors whose digest on the board differs are erased and written. The slot's
+header goes first when it is taken away and last when it is written, so that a torn
+write is never taken for a model.
 """
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from k210 import slot
@@ -19,7 +20,7 @@ from stages.console import Advance
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics
 
-BLANK = b"\xff" * SECTOR
+BLANK = hashlib.sha256(b"\xff" * SECTOR).hexdigest()
 
 
 def run(job: "Job") -> "Metrics":
@@ -69,11 +70,13 @@ def _parts(contents: Slot) -> dict[str, slot.Part]:
 def write(board: Flash, address: int, contents: Slot, advance: Advance) -> int:
     """Bring the slot to these contents; returns how many sectors were written."""
     wanted = _sectors(contents)
-    present = board.flash_read(address, len(wanted) * SECTOR)
+    present = {
+        index: board.flash_sha256(address + index * SECTOR, SECTOR) for index in wanted
+    }
     changed = [
         index
         for index, data in wanted.items()
-        if present[index * SECTOR : (index + 1) * SECTOR] != data
+        if present[index] != hashlib.sha256(data).hexdigest()
     ]
     if not changed:
         advance(len(wanted) * SECTOR // 1024, "")
@@ -82,7 +85,7 @@ def write(board: Flash, address: int, contents: Slot, advance: Advance) -> int:
     body = [index for index in changed if index != 0]
     for done, index in enumerate([*body, 0], start=1):
         place = address + index * SECTOR
-        if index and present[index * SECTOR : (index + 1) * SECTOR] != BLANK:
+        if index and present[index] != BLANK:
             board.flash_erase(place, SECTOR)
         board.flash_write(place, wanted[index])
         advance(done * SECTOR // 1024, "")

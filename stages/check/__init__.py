@@ -6,6 +6,7 @@ board has it in flash). Where two neighbours differ, the step between them is wh
 to look.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -143,8 +144,7 @@ def _require_judgeable(job: "Job", manifest: Manifest, test: Split) -> None:
 
 def _load(board: Board, address: int, kmodel: bytes) -> None:
     """Load the model from flash, if it is the compiled one."""
-    held = slot.read(board.flash_read, address, board.flash_size).kmodel
-    if held != kmodel:
+    if slot.kmodel_digest(board, address) != hashlib.sha256(kmodel).digest():
         raise BoardError(
             f"the model in the board's flash at {address:#x} is not the compiled one; "
             "run the flash stage"
