@@ -6,14 +6,16 @@ but the standard library is needed.
 """
 
 import base64
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
@@ -22,6 +24,13 @@ FLAGS = (
     *("--disable-component-update", "--disable-sync", "--remote-debugging-pipe"),
     *("--disable-dev-shm-usage", "--force-device-scale-factor=1"),
 )
+START = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3), os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Puts the pipes where the browser expects them, and becomes it."""
+
 WAIT_S = 120
 """The browser gives up by itself long before; a busy machine may need it."""
 
@@ -29,8 +38,8 @@ WAIT_S = 120
 class Browser:
     """One tab. ``events`` are the protocol's, in the order they came."""
 
-    def __init__(self, to: int, back: int) -> None:
-        self._to, self._back = to, os.fdopen(back, "rb")
+    def __init__(self, to: int, back: IO[bytes]) -> None:
+        self._to, self._back = to, back
         self._rest, self._number = b"", 0
         self.events: list[dict[str, Any]] = []
         target = self._ask("Target.createTarget", {"url": "about:blank"})
@@ -93,19 +102,20 @@ class Browser:
 def browser(profile: Path) -> Iterator[Browser]:
     """A browser with a profile folder of its own, gone at the end."""
     assert CHROMIUM is not None
-    read_in, write_in = os.pipe()
-    read_out, write_out = os.pipe()
-    start = f'exec "$0" "$@" 3<&{read_in} 4>&{write_out}'
+    (read_in, write_in), (read_out, write_out) = os.pipe(), os.pipe()
+    theirs = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (read_in, write_out)]
+    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}"]
     process = subprocess.Popen(
-        ["sh", "-c", start, CHROMIUM, *FLAGS, f"--user-data-dir={profile}"],
-        pass_fds=(read_in, write_out),
+        [sys.executable, "-c", START, *map(str, theirs), *command],
+        pass_fds=theirs,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    os.close(read_in)
-    os.close(write_out)
+    for end in (read_in, write_out, *theirs):
+        os.close(end)
     try:
-        yield Browser(write_in, read_out)
+        with os.fdopen(read_out, "rb") as back:
+            yield Browser(write_in, back)
     finally:
         os.close(write_in)  # which ends it
         try:

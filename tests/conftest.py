@@ -24,7 +24,11 @@ SMALL_KMODELS = Path(__file__).parent / "k210" / "small_kmodels.py"
 # Ctrl-C, which is some tests' subject.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # machines may be busy
+)
 hypothesis.settings.load_profile("suite")
 
 TINY = """\
