@@ -794,11 +794,12 @@ def test_the_noise_along_the_network_names_where_it_falls_off(draw: Draw) -> Non
 def test_repairs_are_listed_with_all_their_fields(draw: Draw) -> None:
     content = artifacts()
     content["compile/placement.json"]["repairs"] = [
-        {"kind": "slope", "layer": "k0.1", "segments": [3, 4]},
-        {"kind": "entry", "why": "not used"},
+        {"kind": "slope", "ops": ["k0.1", "k0.2"], "segment": 3},
+        {"kind": "minimum", "ops": ["k0.1"], "what": "entry 0"},
     ]
     words = text(draw(content))
-    assert "kindlayersegmentswhy slopek0.13, 4 entrynot used" in words
+    assert "kindopssegmentwhat slopek0.1, k0.23 minimumk0.1entry 0" in words
+    assert "the compile stage repaired 1 wrapped slope" in words
 
 
 def test_placement_counts_cpu_operations_and_their_reasons(draw: Draw) -> None:
