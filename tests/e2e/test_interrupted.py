@@ -37,6 +37,7 @@ def test_two_deploys_at_once_both_end_well(deployed: Checkout) -> None:
     assert set(outcomes(deployed.doit("deploy").stdout).values()) == {"up to date"}
 
 
+@pytest.mark.long
 def test_two_projects_run_side_by_side(deployed: Checkout) -> None:
     for name in ("left", "right"):
         text = TINY.replace("project: {name: tiny}\n", "")
@@ -74,6 +75,7 @@ def test_ctrl_c_ends_without_a_traceback_and_the_next_run_goes_on(
 
 
 @pytest.mark.parametrize("arguments", [("deploy",), ("-n", "2", "deploy")], ids=str)
+@pytest.mark.long
 def test_ctrl_c_at_any_moment_gives_no_traceback(
     deployed: Checkout, arguments: tuple[str, ...]
 ) -> None:

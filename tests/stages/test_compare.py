@@ -113,6 +113,7 @@ def test_runs_without_accuracy_have_no_such_picture() -> None:
 # the command
 
 
+@pytest.mark.long
 def test_a_project_is_compared_with_its_run_before(imported: Checkout) -> None:
     imported.replace("quantize: {samples: 16}", "quantize: {samples: 18}")
     for stage in ("quantize", "compile", "flash", "check"):

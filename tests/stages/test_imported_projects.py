@@ -121,6 +121,7 @@ def started(checkout: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return file
 
 
+@pytest.mark.long
 def test_weights_from_a_file_need_no_training(
     checkout: Checkout, started: Path
 ) -> None:

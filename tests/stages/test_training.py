@@ -49,6 +49,7 @@ def history(checkout: Checkout) -> list[dict[str, float]]:
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 
+@pytest.mark.long
 def test_a_killed_training_stops_early_and_keeps_its_best_epoch(
     checkout: Checkout,
 ) -> None:
@@ -240,6 +241,7 @@ def test_without_a_network_imagenet_weights_are_refused(
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")
+@pytest.mark.long
 def test_imagenet_weights_are_where_the_training_starts(
     checkout: Checkout, keras_home: Path
 ) -> None:

@@ -36,6 +36,7 @@ def test_small_networks_compile_for_the_kpu() -> None:
         assert row["macs"] > row["parameters"]
 
 
+@pytest.mark.long
 def test_a_network_padded_as_the_kpu_pads_needs_no_cpu_in_between() -> None:
     rows = zoo("--networks", "kpunet,mobilenet_v1", "--sizes", "64x64x3")
     kpunet, mobilenet = rows.values()
