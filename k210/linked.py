@@ -28,7 +28,6 @@ AHEAD = 1 << 15
 
 MAX_AHEAD = 8
 HELLO_S, RUNNING_S = 3.0, 0.4
-STARTS = 3
 IDENTITY = struct.Struct("<32s3s8sBIII")
 TYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 """numpy's names of nncase's element types, by their numbers."""
@@ -68,7 +67,13 @@ class LinkedBoard:
     def _connect(self, fresh: bool) -> None:
         image = firmware.image()
         if fresh or not self._runs(image):
-            self._start(image)
+            load_firmware(self._port, self._kind, image)
+            if not self._link.hello(HELLO_S):
+                raise BoardError(
+                    f"the firmware loaded on {self._spec.port} does not answer: "
+                    "reset the board and try again"
+                )
+            self._speed_up()
         (
             _,
             self._jedec_id,
@@ -83,25 +88,6 @@ class LinkedBoard:
                 f"the board on {self._spec.port} has no flash that answers: "
                 "check its wiring"
             )
-
-    def _start(self, image: bytes) -> None:
-        """Load and greet the firmware; a start that fails is made again from reset."""
-        for left in reversed(range(STARTS)):
-            try:
-                self._load(image)
-                return
-            except BoardError:
-                if not left:
-                    raise
-
-    def _load(self, image: bytes) -> None:
-        load_firmware(self._port, self._kind, image)
-        if not self._link.hello(HELLO_S):
-            raise BoardError(
-                f"the firmware loaded on {self._spec.port} does not answer: "
-                "reset the board and try again"
-            )
-        self._speed_up()
 
     def _runs(self, image: bytes) -> bool:
         """Whether this firmware runs on the board already."""

@@ -14,6 +14,7 @@ from k210.ports import Port, read_some, write_all
 HEADER = struct.Struct("<BBHI")
 WELCOME = struct.Struct("<HI")
 HELLO_EVERY_S = 0.1
+SETTLING_READS = 10
 ANSWER_S = 60.0
 """How long a request may take; the longest on a board are whole inferences."""
 
@@ -159,9 +160,8 @@ class Link:
 
     def settle(self) -> None:
         """Confirm what the board has sent, so that it need not send it again."""
-        end = time.monotonic() + HELLO_EVERY_S
         stream = self._live()
-        while time.monotonic() < end:
+        for _ in range(SETTLING_READS):  # not host time: a port's may be another
             self._send(stream)
             stream.receive(read_some(self._port), time.monotonic())
 
