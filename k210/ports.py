@@ -1,12 +1,11 @@
 """Opens serial ports, local ones and URLs, without resetting what hangs on them."""
 
-import warnings
 from typing import Any, Protocol
 
 import serial
-from serial import rfc2217
 
 from k210.errors import BoardError
+from k210.rfc2217 import Rfc2217Port
 
 
 class Port(Protocol):
@@ -37,19 +36,6 @@ class Port(Protocol):
         """Let go of it."""
 
 
-class _Remote(rfc2217.Serial):
-    """pyserial's client, which alone would take each byte from its queue by itself."""
-
-    def read(self, size: int = 1) -> bytes:
-        """At most so many bytes; fewer if no more come in time."""
-        data: bytes = super().read(1)
-        waiting = self._read_buffer  # type: ignore[attr-defined] # a queue.Queue
-        with waiting.mutex:
-            count = min(len(waiting.queue), size - len(data)) if data else 0
-            more = [waiting.queue.popleft() for _ in range(count)]
-        return data + b"".join(filter(None, more))  # None: the connection has ended
-
-
 READ_TIMEOUT_S = 0.01
 """How long a read waits for the first byte; URLs would renegotiate if it changed."""
 
@@ -65,28 +51,24 @@ def open_port(port: str, baud: int) -> Port:
         BoardError: it cannot be opened.
     """
     try:
-        opened: Any = _made(port, baud)
-        opened.dtr = opened.rts = False
-        with warnings.catch_warnings():  # pyserial 3.5 starts threads in the old way
-            warnings.simplefilter("ignore", DeprecationWarning)
-            opened.open()
+        if port.startswith("rfc2217://"):
+            return Rfc2217Port(port, baud, READ_TIMEOUT_S)
+        return _opened(port, baud)
     except (serial.SerialException, ValueError, OSError) as error:
         raise BoardError(
             f"the port {port} cannot be opened ({error}): check board.port, the cable "
             "and your permissions"
         ) from None
-    found: Port = opened
-    return found
 
 
-def _made(port: str, baud: int) -> Any:
-    if not port.startswith("rfc2217://"):
-        return serial.serial_for_url(
-            port, baud, timeout=READ_TIMEOUT_S, do_not_open=True
-        )
-    remote = _Remote(None, baud, timeout=READ_TIMEOUT_S)
-    remote.port = port
-    return remote
+def _opened(port: str, baud: int) -> Port:
+    made: Any = serial.serial_for_url(
+        port, baud, timeout=READ_TIMEOUT_S, do_not_open=True
+    )
+    made.dtr = made.rts = False
+    made.open()
+    opened: Port = made
+    return opened
 
 
 def read_some(port: Port) -> bytes:

@@ -1,6 +1,7 @@
 """The USB adapter of a virtual board, on the network: RFC 2217.
 
-pyserial's server half speaks the protocol; to it this is a serial port.
+pyserial's server half speaks the protocol; to it this is a serial port. It is given
+commands only: it would look at each byte of data.
 """
 
 import socket
@@ -9,6 +10,7 @@ from typing import Any
 
 from serial.rfc2217 import PortManager
 
+from k210.telnet import Command, Parser, doubled
 from k210.virtual.board import VirtualBoard
 
 CHUNK = 1 << 16
@@ -82,6 +84,7 @@ class NetworkPort:
         self._connection, self._board = connection, board
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._from_client = bytearray()
+        self._parser = Parser()
         adapter: Any = Adapter(board, self.flush)
         connection_for_manager: Any = self
         self._manager = PortManager(adapter, connection_for_manager)
@@ -100,8 +103,11 @@ class NetworkPort:
             data = self._connection.recv(CHUNK)
         except ConnectionError:
             return False
-        for byte in self._manager.filter(data):
-            self._from_client += byte
+        for each in self._parser.feed(data):
+            if isinstance(each, Command):
+                list(self._manager.filter(each.raw))
+            else:
+                self._from_client += each
         self.flush()
         return bool(data)
 
@@ -113,7 +119,7 @@ class NetworkPort:
     def send(self, data: bytes) -> bool:
         """Send what the board says; False if the client has gone."""
         try:
-            self._connection.sendall(data.replace(b"\xff", b"\xff\xff"))
+            self._connection.sendall(doubled(data))
         except ConnectionError:
             return False
         return True

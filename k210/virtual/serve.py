@@ -61,8 +61,8 @@ class Server:
         sources = [
             source
             for source in (
+                self._client,  # before the next: it may have gone to make room
                 self._listener,
-                self._client,
                 None if full else self._tty,
                 self._tty.control if self._tty else None,
                 parent,
