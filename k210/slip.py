@@ -1,6 +1,6 @@
 """SLIP frames, as the mask ROM and the vendor's flasher speak them (RFC 1055)."""
 
-END, ESCAPE, ESCAPED_END, ESCAPED_ESCAPE = 0xC0, 0xDB, 0xDC, 0xDD
+END = 0xC0
 
 
 def encode(data: bytes) -> bytes:
@@ -13,29 +13,18 @@ class Decoder:
     """Finds frames in bytes as they come; what is not escaped rightly is dropped."""
 
     def __init__(self) -> None:
-        self._frame = bytearray()
-        self._escaping = False
-        self._broken = False
+        self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that these bytes complete, without empty ones."""
-        return [frame for byte in data if (frame := self._take(byte))]
+        *pieces, self._rest = (self._rest + data).split(b"\xc0")
+        return [frame for piece in pieces if (frame := _unescaped(piece))]
 
-    def _take(self, byte: int) -> bytes:
-        if byte == END:
-            return self._end()
-        if self._escaping:
-            self._escaping = False
-            self._broken |= byte not in (ESCAPED_END, ESCAPED_ESCAPE)
-            self._frame.append(END if byte == ESCAPED_END else ESCAPE)
-        elif byte == ESCAPE:
-            self._escaping = True
-        else:
-            self._frame.append(byte)
+
+def _unescaped(piece: bytes) -> bytes:
+    """What lies between two end marks; nothing if an escape is wrong."""
+    first, *others = piece.split(b"\xdb")
+    if any(other[:1] not in (b"\xdc", b"\xdd") for other in others):
         return b""
-
-    def _end(self) -> bytes:
-        frame = b"" if self._broken or self._escaping else bytes(self._frame)
-        self._frame.clear()
-        self._escaping = self._broken = False
-        return frame
+    marks = {0xDC: b"\xc0", 0xDD: b"\xdb"}
+    return first + b"".join(marks[other[0]] + other[1:] for other in others)

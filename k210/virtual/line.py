@@ -120,6 +120,19 @@ class Line:
                 self._to_chip.popleft()
         return received
 
+    def receive_until(self, mark: int, baud: float) -> bytes:
+        """The bytes up to a mark as a receiver of this baud rate gets them.
+
+        Or fewer, where the host has paused; the time goes on to the last one's.
+        """
+        if not self._to_chip:
+            return b""
+        burst = self._to_chip[0]
+        count = _heard(bytes(burst.data), burst.baud, baud).find(mark) + 1
+        count = count or len(burst.data)
+        self._clock.skip_to(burst.first_at + (count - 1) * burst.spacing)
+        return self.receive(count, baud)
+
     def transmit(self, data: bytes, baud: float) -> None:
         """The chip sends bytes."""
         self._to_host += _heard(data, baud, self.host_baud)

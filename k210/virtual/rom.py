@@ -101,11 +101,11 @@ class Rom:
 
     def serve(self) -> None:
         """Take what is on the line and answer it."""
-        while self._serving and (due := self._line.next_arrival) is not None:
-            self._machine.clock.skip_to(due)
-            for byte in self._line.receive(1, self._baud):
-                for frame in self._decoder.feed(bytes([byte])):
-                    self._answer(frame)
+        while self._serving and self._line.next_arrival is not None:
+            for frame in self._decoder.feed(
+                self._line.receive_until(slip.END, self._baud)
+            ):
+                self._answer(frame)
 
     def _answer(self, frame: bytes) -> None:
         op = frame[0]
