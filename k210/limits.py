@@ -12,20 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from k210.chip import KPU_RAM as KPU_RAM
+from k210.chip import MIB as MIB
+from k210.chip import SRAM as SRAM
+from k210.chip import WEIGHT_LOADS as WEIGHT_LOADS
 from k210.kmodel.buffers import kpu_map_bytes
 
 T = TypeVar("T")
-
-MIB = 1 << 20
-
-SRAM = 6 * MIB
-"""General-purpose memory, which holds the kmodel and its working memory."""
-
-KPU_RAM = 2 * MIB
-"""The KPU's own memory, for feature maps."""
-
-WEIGHT_LOADS = 64
-"""A KPU layer's counter of weight loads has six bits; nncase lets it wrap."""
 
 
 @dataclass(frozen=True, slots=True)

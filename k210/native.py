@@ -17,8 +17,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from k210.errors import UserError
 
 FLAGS = ("-shared", "-O3", "-std=c11", "-ffp-contract=off", "-Wall", "-Wextra")
@@ -52,7 +50,7 @@ def _load(sources: tuple[Path, ...], flags: tuple[str, ...]) -> ctypes.CDLL:
         if not target.exists():
             _build(sources, flags, target)
         return ctypes.CDLL(str(target))
-    except (OSError, subprocess.TimeoutExpired, Timeout) as error:
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise NativeError(
             f"{name} cannot be built for this machine ({error}); make "
             f"{folder()} writable, or set XDG_CACHE_HOME to a folder that is"
@@ -108,6 +106,8 @@ def _suffix() -> str:
 
 def _build(sources: Sequence[Path], flags: Sequence[str], target: Path) -> None:
     """Compile into a temporary file, then rename; one process at a time."""
+    from filelock import FileLock  # it takes longer to import than a library to load
+
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(target.with_suffix(".lock"), timeout=LIMIT_S)
     with lock, tempfile.TemporaryDirectory(dir=target.parent) as temporary:

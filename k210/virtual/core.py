@@ -16,8 +16,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from k210 import native
 from k210.errors import BoardError
 
@@ -274,10 +272,13 @@ class Core:
 
     def _mip_reads(self) -> list[int]:
         """Offsets of all instructions that read mip."""
-        halves = np.frombuffer(self._memory, "<u2")
-        low = np.flatnonzero((halves[:-1] & 0xF07F) == READ_MIP & 0xFFFF)
-        found = low[halves[low + 1] == READ_MIP >> 16] * 2
-        return [int(offset) for offset in found]
+        tail, found, at = READ_MIP.to_bytes(4, "little")[2:], [], 2
+        while (at := self._memory.find(tail, at)) >= 0:
+            word = int.from_bytes(self._memory[at - 2 : at + 2], "little")
+            if word & READ_MIP_MASK == READ_MIP and at % 2 == 0:
+                found.append(at - 2)
+            at += 1
+        return found
 
     def _hook_mip(self, address: int) -> int:
         return int(

@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from k210 import firmware, kmodel, native
+from k210.chip import SRAM
 from k210.errors import ModelError
 from k210.kmodel import DType, Kmodel
-from k210.limits import SRAM
 from k210.virtual import kpu
 from k210.virtual.core import Fault
-from k210.virtual.kpu import Kpu, Run
+from k210.virtual.kpu import Kpu
+from k210.virtual.kpu_layers import Run
 from k210.virtual.machine import MEMORY_BASE, Machine, State
 from k210.virtual.sysctl import Sysctl
 

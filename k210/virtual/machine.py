@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from k210.limits import KPU_RAM, SRAM
+from k210.chip import KPU_RAM, SRAM
 from k210.virtual.clint import Clint
 from k210.virtual.clock import Clock, ticks
 from k210.virtual.core import MSTATUS_MIE, Core, Fault, Stop, Window
