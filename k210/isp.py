@@ -21,7 +21,6 @@ NOP, MEMORY_WRITE, MEMORY_READ, MEMORY_BOOT, SET_BAUD = 0xC2, 0xC3, 0xC4, 0xC5, 
 OK_STATUS = (0x00, 0xE0)
 GREETING = bytes([NOP]) + bytes(12)
 GREETINGS, GREETING_WAIT_S, ANSWER_WAIT_S = 15, 0.3, 2.0
-HOLD_S = 0.05
 BAUD_SETTLES_S = 0.05
 TRIES = 3
 
@@ -55,13 +54,13 @@ class Isp:
         kind = self._kind
         self._set(kind.boot, False)
         self._set(kind.reset, True)
-        time.sleep(HOLD_S)
+        time.sleep(kind.hold_s)
         if boot and not kind.crossed:
             self._set(kind.boot, True)
         self._set(kind.reset, False)
         if boot and kind.crossed:  # only now does the line act
             self._set(kind.boot, True)
-        time.sleep(HOLD_S)
+        time.sleep(kind.hold_s)
         self._port.reset_input_buffer()
 
     def _set(self, line: str, level: bool) -> None:

@@ -23,6 +23,7 @@ class BoardType:
             is on, so that a program that just opens the port resets nothing.
         rom_baud: the fastest that the ROM was seen to load a program with; 0 to leave
             it at 115200.
+        hold_s: how long a line is held, for the circuit behind it to follow.
     """
 
     name: str
@@ -30,6 +31,7 @@ class BoardType:
     boot: Control
     crossed: bool
     rom_baud: int
+    hold_s: float = 0.05
 
 
 TYPES = {
@@ -42,7 +44,9 @@ TYPES = {
         BoardType("goE", "dtr", "rts", crossed=False, rom_baud=1_500_000),
         BoardType("maixduino", "dtr", "rts", crossed=False, rom_baud=0),
         BoardType("bit_mic", "dtr", "rts", crossed=False, rom_baud=0),
-        BoardType("virtual", "dtr", "rts", crossed=False, rom_baud=1_500_000),
+        BoardType(
+            "virtual", "dtr", "rts", crossed=False, rom_baud=1_500_000, hold_s=0.0
+        ),
     )
 }
 

@@ -14,7 +14,7 @@ from k210.ports import Port, read_some, write_all
 HEADER = struct.Struct("<BBHI")
 WELCOME = struct.Struct("<HI")
 HELLO_EVERY_S = 0.1
-SETTLING_READS = 10
+SETTLING_READS, QUIET_READS = 10, 2
 ANSWER_S = 60.0
 """How long a request may take; the longest on a board are whole inferences."""
 
@@ -160,10 +160,15 @@ class Link:
 
     def settle(self) -> None:
         """Confirm what the board has sent, so that it need not send it again."""
-        stream = self._live()
+        stream, quiet = self._live(), 0
         for _ in range(SETTLING_READS):  # not host time: a port's may be another
             self._send(stream)
-            stream.receive(read_some(self._port), time.monotonic())
+            self._port.flush()
+            data = read_some(self._port)
+            stream.receive(data, time.monotonic())
+            quiet = 0 if data else quiet + 1
+            if quiet == QUIET_READS:
+                break
 
     def _turn(self) -> None:
         stream = self._live()

@@ -11,8 +11,9 @@ from k210.virtual.rom import Rom
 
 FOREVER = 3600.0
 STRAP_SECONDS = 0.15
-"""From the release of reset until the ROM looks at IO16, on the host's clock: hosts
-move one line after the other, and over a network that takes a while."""
+"""From the release of reset until the ROM looks at IO16 where lines are crossed, on the
+host's clock: hosts move one line after the other, and over a network that takes a
+while. Where they are not, IO16 is pulled before, and the ROM looks at once."""
 
 
 class VirtualBoard:
@@ -45,7 +46,9 @@ class VirtualBoard:
             self.rom.stop()
             self._sample_at = None
         if self._in_reset and not in_reset:
-            self._sample_at = time.monotonic() + STRAP_SECONDS
+            wait = STRAP_SECONDS if self._wiring.crossed else 0.0
+            self._sample_at = time.monotonic() + wait
+            self._sample()
         self._in_reset = in_reset
 
     def _pulled(self, control: str, other: str) -> bool:
@@ -65,15 +68,21 @@ class VirtualBoard:
             Fault: the program did what the chip does not have.
         """
         self._elapse()
-        if self._sample_at is not None:
-            left = self._sample_at - time.monotonic()
-            if left > 0:
-                return left
-            self._sample_at = None
-            self.rom.start(self._pulled(self._wiring.boot, self._wiring.reset))
+        if (left := self._sample()) > 0:
+            return left
         if self.rom.serving:
             self.rom.serve()
         return self._run()
+
+    def _sample(self) -> float:
+        """Have the ROM look at IO16, if it is time; how long until then otherwise."""
+        if self._sample_at is None:
+            return 0.0
+        left = self._sample_at - time.monotonic()
+        if left <= 0:
+            self._sample_at = None
+            self.rom.start(self._pulled(self._wiring.boot, self._wiring.reset))
+        return left
 
     def _run(self) -> float:
         machine = self.chip.machine
