@@ -4,11 +4,15 @@ Only the input shape is in the file; the output shape follows from the operands 
 way nncase 1.9's kernels compute it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from k210.kmodel.buffers import DType, Shape
-from k210.kmodel.tensor_ops import Padding
+from k210.kmodel.tensor_ops import Padding, PadMode
+
+LUT_LENGTH = 256
+"""Entries of a table that is looked up by bytes."""
 
 
 @dataclass(slots=True)
@@ -76,10 +80,22 @@ def _pad(op: Operands) -> Shape:
     shape = op.vectors["shape"]
     _require(len(op.paddings) == len(shape), "paddings and shape differ in rank")
     _require(all(pad.interior >= 0 for pad in op.paddings), "interior is negative")
+    mode = PadMode(op.number("mode"))
+    if mode != PadMode.CONSTANT:
+        interior = any(pad.interior for pad in op.paddings)
+        _require(not interior, "only a constant goes between elements")
+    for dim, pad in zip(shape, op.paddings, strict=True):
+        most = max(pad.before, pad.after)
+        _require(most <= _reach(mode, dim), f"it mirrors {most} of {dim} elements")
     return tuple(
         dim + pad.before + pad.after + (dim - 1) * pad.interior
         for dim, pad in zip(shape, op.paddings, strict=True)
     )
+
+
+def _reach(mode: PadMode, dim: int) -> float:
+    """How many elements before and after those of a dimension a padding can fill."""
+    return {PadMode.REFLECT: dim - 1, PadMode.SYMMETRIC: dim}.get(mode, math.inf)
 
 
 def _reduce(op: Operands) -> Shape:
@@ -173,7 +189,9 @@ def _binary(op: Operands) -> Views:
 
 def _lut1d(op: Operands) -> Views:
     inputs, out = _one_to_one(_same)(op)
-    table = View("table", None, (op.number("table_len"),), out.dtype)
+    length = op.number("table_len")
+    _require(length == LUT_LENGTH, f"its table has {length} entries, not {LUT_LENGTH}")
+    table = View("table", None, (length,), out.dtype)
     return [*inputs, table], out
 
 

@@ -81,7 +81,6 @@ def lut1d(op: TensorOp, inputs: list[Array], out: Array) -> Step:
     """A table of 256 bytes, looked up by each byte."""
     source, table = inputs
     require_type(np.uint8, source, out)
-    require(table.size >= 256, f"its table has {table.size} entries, not 256")
     return lambda: np.copyto(out, table[source])
 
 
@@ -145,12 +144,9 @@ def pad(op: TensorOp, inputs: list[Array], out: Array) -> Step:
     mode, pads = PadMode(int(op.scalars["mode"])), op.paddings
     if mode == PadMode.CONSTANT:
         return _padded_by_value(op, source, out)
-    require(not any(each.interior for each in pads), "it pads between elements")
     indices = []
     for axis, each in enumerate(pads):
         index = _mirrored(np.arange(out.shape[axis]) - each.before, source, axis, mode)
-        inside = index.min() >= 0 and index.max() < source.shape[axis]
-        require(bool(inside), "it mirrors more than there is")
         indices.append(index)
     return lambda: np.copyto(out, source[np.ix_(*indices)])
 

@@ -27,7 +27,7 @@ from stackvm import (
     tensor,
 )
 
-from k210.kmodel import DType, parse
+from k210.kmodel import DType, KmodelError, ResizeMode, parse
 from k210.reference import Reference
 
 Shape = tuple[int, ...]
@@ -283,6 +283,67 @@ def test_an_operation_gives_what_the_reference_gives(
     name: str, data: st.DataObject, seed: int
 ) -> None:
     compare(name, data.draw, seed)
+
+
+UNSUPPORTED, BAD_OPERANDS = 8, 9
+LINE = ints(SHAPE, 4) + ints(IN_STRIDES, 1) + ints(OUT_STRIDES, 1)
+
+
+def padded_line(mode: int, before: int, after: int, interior: int = 0) -> bytes:
+    """Code that pads a line of four floats."""
+    pads = paddings(0, (before, after, interior))
+    code = bytes([F32]) + immediates(0, mode)
+    return LINE + pads + lea(INPUT) + lea(OUTPUT) + real(0.0) + tensor(0x13, code)
+
+
+def looked_up(entries: int) -> bytes:
+    """Code that looks four bytes up in a table of so many entries."""
+    addresses = lea(INPUT) + lea(INPUT, SECOND) + lea(OUTPUT) + push(0, entries - 1)
+    code = bytes([U8]) + immediates() + struct.pack("<H", entries)
+    return LINE + addresses + tensor(0x10, code)
+
+
+READS_BESIDE = {
+    "a table of 255 entries": (looked_up(255), U8, UNSUPPORTED),
+    "a table of 257 entries": (looked_up(257), U8, UNSUPPORTED),
+    "reflecting 4 of 4 in front": (padded_line(1, 4, -3), F32, BAD_OPERANDS),
+    "reflecting 4 of 4 behind": (padded_line(1, -3, 4), F32, BAD_OPERANDS),
+    "mirroring 5 of 4 in front": (padded_line(2, 5, 0), F32, BAD_OPERANDS),
+    "mirroring 5 of 4 behind": (padded_line(2, 0, 5), F32, BAD_OPERANDS),
+    "reflecting between elements": (padded_line(1, 0, 0, 1), F32, BAD_OPERANDS),
+}
+
+
+@pytest.mark.parametrize("name", READS_BESIDE)
+def test_what_would_read_beside_its_input_is_refused_by_all(name: str) -> None:
+    text, number, status = READS_BESIDE[name]
+    model = Program(text, (number, number)).model()
+    assert LoadedModel(model).status == status
+    with pytest.raises(KmodelError):
+        parse(model)
+
+
+def exact_resize(number: int, mode: int, size: tuple[int, int]) -> bytes:
+    """Resizes 1×1×16×16 with both of what TFLite lets nobody ask for at once."""
+    shape, out = (1, 1, 16, 16), (1, 1, *size)
+    strides = ints(IN_STRIDES, 256, 256, 16, 1)
+    strides += ints(OUT_STRIDES, size[0] * size[1], size[0] * size[1], size[1], 1)
+    text = ints(SHAPE, *shape) + strides + push(*size) + lea(INPUT) + lea(OUTPUT)
+    text += tensor(0x1B, bytes([number]) + immediates(1, 1, mode))
+    return kmodel(Code((Port(number, shape),), (Port(number, out),), text), bytes(8), 8)
+
+
+@pytest.mark.parametrize("number", [U8, F32])
+@pytest.mark.parametrize("mode", ResizeMode)
+def test_corners_aligned_at_half_pixels_are_clipped_to_the_image(
+    number: int, mode: int
+) -> None:
+    for size in ((2, 2), (3, 31), (16, 1), (1, 40)):
+        model = exact_resize(number, mode, size)
+        image = sample(number, 5)[: 256 * DType(number).itemsize]
+        loaded = LoadedModel(model)  # a page that nobody may read is behind the image
+        assert loaded.status == 0
+        assert loaded.infer([image]) == (0, Reference(model).infer(image))
 
 
 @pytest.mark.long

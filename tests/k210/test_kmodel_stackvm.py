@@ -165,6 +165,12 @@ COPY = one_to_one(0x09, IMAGE)
 CAST = bytes([U8, F32])
 SLICE = ints(3, 0, 0, 0, 0) + ints(4, 1, 2, -1, -1) + ints(5, 1, 1, 1, 1)
 CROP = paddings(0, *[(-1, 0, 0)] * 4)
+MIRROR = paddings(0, (0, 0, 0), (0, 2, 0), (0, 0, 0), (0, 0, 0))
+MORE = paddings(0, (0, 0, 0), (3, -3, 0), (0, 0, 0), (0, 0, 0))
+SPREAD = paddings(0, *[(0, 0, 1)] * 4)
+SHORT_TABLE = one_to_one(
+    0x10, IMAGE, b"\xff\x00", lea(INPUT), push(0, 255), bytes([U8])
+)
 BROKEN_CODE = [
     ("opcode 0x58", COPY + b"\x58"),
     (r"0x11 \(matmul\).*0x5e", COPY + tensor(0x11, b"")),
@@ -196,6 +202,10 @@ BROKEN_CODE = [
     ("op of stackvm", one_to_one(0x17, (1, 2), b"\x04\x03\x02", ints(3, 2))),
     ("axis", one_to_one(0x1F, IMAGE, struct.pack("<if", 4, 1.0))),
     ("have shape", one_to_one(0x13, IMAGE, b"\x00\x00", CROP, real(0.0))),
+    ("mirrors 2 of 2", one_to_one(0x13, IMAGE, b"\x00\x01", MIRROR, real(0.0))),
+    ("mirrors 3 of 2", one_to_one(0x13, IMAGE, b"\x00\x02", MORE, real(0.0))),
+    ("between elements", one_to_one(0x13, IMAGE, b"\x00\x03", SPREAD, real(0.0))),
+    ("255 entries, not 256", SHORT_TABLE),
     ("outside the input", one_to_one(0x1E, IMAGE, b"\x03\x04\x05", SLICE)),
     ("groups", convolution((4, 2, 3, 2), (1, 4, 4, 6), 3)),
     ("which is not k210", tensor(0x03, struct.pack("<IHBB", 0, 1, 0, 1))),

@@ -97,17 +97,6 @@ def test_padding_between_elements_spreads_them(
     assert np.array_equal(found, expected)
 
 
-def test_mirroring_more_than_there_is_is_refused() -> None:
-    with pytest.raises(ModelError, match="mirrors more"):
-        made(
-            elementwise.pad,
-            [noise(0, (4,))],
-            (9,),
-            scalars={"mode": PadMode.REFLECT},
-            paddings=(Padding(5, 0, 0),),
-        )
-
-
 # elementwise
 
 
