@@ -95,7 +95,12 @@ class VirtualBoard:
         if state is State.TIMED:
             self._idle_since = time.monotonic()
             return machine.alarm_in / HZ
-        return 0.0 if state is State.BUSY else FOREVER
+        if state is State.BUSY:
+            return 0.0
+        if (due := self.line.next_departure) is not None:
+            machine.clock.skip_to(due)
+            return 0.0
+        return FOREVER
 
     def _elapse(self) -> None:
         """While the program waits for the host, its time is the host's."""

@@ -5,7 +5,6 @@ finds nothing lets the board's time pass instead. So a test repeats itself exact
 """
 
 import time
-from collections.abc import Callable
 
 from k210.virtual.board import STRAP_SECONDS, VirtualBoard
 
@@ -17,15 +16,12 @@ class LocalPort:
 
     Args:
         board: the board.
-        spoil: what the line does to bytes on their way, either way.
     """
 
     port: str | None = "local"
 
-    def __init__(
-        self, board: VirtualBoard, spoil: Callable[[bytes], bytes] = bytes
-    ) -> None:
-        self.board, self.spoil = board, spoil
+    def __init__(self, board: VirtualBoard) -> None:
+        self.board = board
         self._received = bytearray()
         self._levels = {"dtr": False, "rts": False}
 
@@ -68,7 +64,7 @@ class LocalPort:
 
     def write(self, data: bytes) -> int:
         """Send bytes."""
-        self.board.line.send(self.spoil(data))
+        self.board.line.send(data)
         return len(data)
 
     def read(self, size: int = 1) -> bytes:
@@ -87,7 +83,7 @@ class LocalPort:
             self.board.chip.machine.skip_to_alarm()
         elif not self.board.rom.serving:  # reset was just released
             time.sleep(min(wait, STRAP_SECONDS))
-        self._received += self.spoil(self.board.line.take())
+        self._received += self.board.line.take()
 
     def flush(self) -> None:
         """Let the board have what was sent."""

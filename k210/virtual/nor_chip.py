@@ -23,6 +23,7 @@ CHIP_ERASE_SECONDS = 40.0
 STUCK_SECONDS = 1e6
 HALF_ERASED = b"\xa5"
 COMMAND_AND_ADDRESS = 4
+WRITE_AT_ADDRESS = (0x02, 0x20, 0xD8)
 PATIENT_POLLS = 3
 """After so many looks at the status, time skips to when the flash is done."""
 
@@ -121,7 +122,9 @@ class NorChip:
             0x20: (self.flash.erase_sector, SECTOR_ERASE_SECONDS),
             0xD8: (self.flash.erase_block, BLOCK_ERASE_SECONDS),
         }
-        if code in erases and len(self._sent) >= COMMAND_AND_ADDRESS:
+        if code in WRITE_AT_ADDRESS and self.faults.refuses(self._address()):
+            self._write_enabled = False
+        elif code in erases and len(self._sent) >= COMMAND_AND_ADDRESS:
             erase, seconds = erases[code]
             erase(self._address())
             if self.faults.cuts_now():

@@ -134,9 +134,7 @@ def infer_on_a_bad_line(flash: NorFlash, model: Compiled, count: int) -> None:
     """Each of the results right, though 0.1 % of bytes suffer, each way."""
     board, port = opened(flash)
     board.load(model.model)
-    lines = [BadLine(seed, 0.00025) for seed in (1, 2)]
-    down = lines[0].carry
-    port.spoil = down
+    port.board.line.faults.spoil = BadLine(1, 0.00025).carry
     samples = [model.inputs[i % len(model.inputs)] for i in range(count)]
     reference = Reference(model.model)
     right = {sample: reference.infer(sample) for sample in model.inputs}
