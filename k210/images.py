@@ -5,6 +5,7 @@ a flag byte, its length, its bytes, and the SHA-256 of all of that.
 """
 
 import hashlib
+import io
 import json
 import re
 import struct
@@ -19,6 +20,9 @@ HEADER = struct.Struct("<BI")
 DIGEST_SIZE = 32
 LISTING = "flash-list.json"
 VERSION = "0.1.0"
+ADDRESS_LIMIT = 1 << 24
+"""Addresses of the flash have 24 bits."""
+
 BARE_HEX = re.compile(r'("address"\s*:\s*)(0[xX][0-9a-fA-F]+)')
 
 
@@ -69,7 +73,7 @@ def write_package(path: Path, files: Sequence[PackageFile]) -> None:
     """Write a package.
 
     Raises:
-        PackageError: files overlap, or two have one name.
+        PackageError: files overlap, two have one name, or it cannot be written.
     """
     _check(path, files)
     listing = {
@@ -79,11 +83,18 @@ def write_package(path: Path, files: Sequence[PackageFile]) -> None:
             for file in files
         ],
     }
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         # on several lines: the vendor's flasher rewrites addresses line by line
         archive.writestr(LISTING, json.dumps(listing, indent=2))
         for file in files:
             archive.writestr(file.name, file.data)
+    try:
+        path.write_bytes(packed.getvalue())
+    except OSError as error:
+        raise PackageError(
+            f"{path} cannot be written ({error.strerror}): choose another place"
+        ) from None
 
 
 def read_package(path: Path) -> list[PackageFile]:
@@ -120,6 +131,13 @@ def _decimal(found: re.Match[str]) -> str:
 def _check(path: Path, files: Sequence[PackageFile]) -> None:
     if len({file.name for file in files}) < len(files):
         raise PackageError(f"{path} has two files of one name: rename one")
+    for file in files:
+        end = file.address + len(file.contents)
+        if file.address < 0 or end > ADDRESS_LIMIT:
+            raise PackageError(
+                f"{path}: {file.name} at {file.address:#x} reaches beyond the "
+                f"{ADDRESS_LIMIT:#x} bytes that a flash can have: move it"
+            )
     ordered = sorted(files, key=lambda file: file.address)
     for before, after in zip(ordered, ordered[1:], strict=False):
         if before.address + len(before.contents) > after.address:

@@ -134,6 +134,14 @@ def pack(slot: Slot) -> list[tuple[int, bytes]]:
     return [*(p for p in pieces if p[1]), (0, header(slot).to_bytes())]
 
 
+def image(slot: Slot) -> bytes:
+    """The whole slot as one piece, blank (0xFF) between the parts."""
+    whole = bytearray(b"\xff" * size(slot))
+    for offset, data in pack(slot):
+        whole[offset : offset + len(data)] = data
+    return bytes(whole)
+
+
 def parse_header(data: bytes) -> Header:
     """Read the first 4096 bytes of a slot; SlotError says what is wrong with them."""
     if len(data) != HEADER_SIZE:

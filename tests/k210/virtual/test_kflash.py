@@ -1,18 +1,17 @@
 """The vendor's flasher, unmodified, with its own stub running on the virtual chip."""
 
 import hashlib
-import json
 import os
 import random
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from k210.images import PackageFile, write_package
 from k210.virtual.nor import SIZE
 
 pytestmark = [
@@ -73,18 +72,16 @@ def test_it_flashes_a_program(tty: Path, shim: Path, tmp_path: Path) -> None:
     assert len(written) == SIZE
 
 
-def test_it_flashes_a_package(tty: Path, shim: Path, tmp_path: Path) -> None:
+def test_it_flashes_a_package_that_we_wrote(
+    tty: Path, shim: Path, tmp_path: Path
+) -> None:
     program, data = random.Random(2).randbytes(5000), random.Random(3).randbytes(9000)
     package = tmp_path / "two.kfpkg"
     files = [
-        {"address": 0, "bin": "program.bin", "sha256Prefix": True},
-        {"address": 0x200000, "bin": "data.bin", "sha256Prefix": False},
+        PackageFile(0, "program.bin", program, True),
+        PackageFile(0x200000, "data.bin", data, False),
     ]
-    with zipfile.ZipFile(package, "w") as archive:
-        listing = {"version": "0.1.0", "files": files}
-        archive.writestr("flash-list.json", json.dumps(listing, indent=4))
-        archive.writestr("program.bin", program)
-        archive.writestr("data.bin", data)
+    write_package(package, files)
     kflash(tty, shim, package)
     written = (tmp_path / "flash.bin").read_bytes()
     assert written[5 : 5 + len(program)] == program
