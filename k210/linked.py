@@ -4,7 +4,6 @@ Opening it takes one path: a running firmware of the same digest is used as it i
 otherwise the board is reset into its ROM, which loads ours into memory.
 """
 
-import re
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from k210.board import BoardSpec, Description, Tensor
 from k210.boards import BoardType, board_type
 from k210.errors import BoardError, ModelError, UserError
 from k210.isp import MEMORY_BASE, ROM_BAUD, Isp
+from k210.kmodel.op_ids import format_op_id, parse_op_id
 from k210.link.client import Link, Op, Reply, Status
 from k210.ports import Port, open_port
 from k210.slot import SlotError
@@ -31,9 +31,6 @@ HELLO_S, RUNNING_S = 3.0, 0.4
 IDENTITY = struct.Struct("<32s3s8sBIII")
 TYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 """numpy's names of nncase's element types, by their numbers."""
-
-ENTRY = 0xFFFF
-"""The function of operations on the CPU, whose ids are s<i>."""
 
 
 class LinkedBoard:
@@ -363,21 +360,3 @@ def _split(data: bytes, tensors: Sequence[Tensor]) -> list[bytes]:
         pieces.append(data[at : at + tensor.size])
         at += tensor.size
     return pieces
-
-
-def parse_op_id(op_id: str) -> tuple[int, int]:
-    """Function and index of an op id, ``s<i>`` or ``k<f>.<i>``.
-
-    Raises:
-        ModelError: it is none.
-    """
-    if found := re.fullmatch(r"s([0-9]+)", op_id):
-        return ENTRY, int(found[1])
-    if found := re.fullmatch(r"k([0-9]+)\.([0-9]+)", op_id):
-        return int(found[1]), int(found[2])
-    raise ModelError(f"{op_id!r} is no op id: they are s<i> or k<f>.<i>")
-
-
-def format_op_id(function: int, index: int) -> str:
-    """The op id of a function and index."""
-    return f"s{index}" if function == ENTRY else f"k{function}.{index}"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from k210 import native
 from k210.kmodel import LayerRegisters
+from k210.kmodel.op_ids import format_op_id
 from k210.kpu import RamLayer
 
 FIRMWARE = Path(__file__).parents[1] / "firmware"
@@ -26,7 +27,7 @@ FLAGS = (
     f"-I{FIRMWARE / 'include'}",
 )
 KPU_RAM = 2 * 1024 * 1024
-PRIVATE_WORDS, ENTRY = 2560, 0xFFFF
+PRIVATE_WORDS = 2560
 TYPES: dict[int, np.dtype[Any]] = {
     number: np.dtype(kind)
     for number, kind in ((0, np.int8), (4, np.uint8), (9, np.float32))
@@ -272,7 +273,7 @@ class LoadedModel:
             if not op.contents.done:
                 return
             function, index = op.contents.function, op.contents.index
-            name = f"s{index}" if function == ENTRY else f"k{function}.{index}"
+            name = format_op_id(function, index)
             view = op.contents.outputs[0]
             shape = tuple(view.shape[: view.rank])
             trace[name] = out = np.empty(shape, TYPES[view.type])

@@ -8,6 +8,7 @@ from k210.kmodel.container import Function, Header, Module, read_container
 from k210.kmodel.instructions import Conv2d, Instruction
 from k210.kmodel.k210_code import read_functions
 from k210.kmodel.layer import BATCH_NORM_BYTES, ActivationTable, BatchNorm
+from k210.kmodel.op_ids import ENTRY, format_op_id
 from k210.kmodel.stackvm_code import read_program
 from k210.kmodel.tensor_ops import TensorOp
 
@@ -16,8 +17,7 @@ from k210.kmodel.tensor_ops import TensorOp
 class Op:
     """One operation, as inspect, traces and timings name it.
 
-    `s<i>` is the i-th tensor instruction of the entry function, calls counted;
-    `k<f>.<i>` is instruction i of k210 function f, all its instructions counted.
+    Its `id` counts calls as instructions of the entry function (see ``op_ids``).
     `where` is "kpu" (a layer), "dma" (uploads, downloads and copies of the k210
     module) or "cpu" (everything else, a call too). `shape` is that of the first
     output, `bytes` the elements of all outputs.
@@ -77,7 +77,7 @@ class Kmodel:
         """Every operation in execution order; a call precedes its function's."""
         ops = []
         for index, each in enumerate(self.program):
-            ops.append(_op(f"s{index}", each))
+            ops.append(_op(format_op_id(ENTRY, index), each))
             if each.function is not None:
                 ops += self._function_ops(each.function)
         return ops
@@ -131,7 +131,7 @@ class Kmodel:
 
     def _function_ops(self, number: int) -> list[Op]:
         instructions = enumerate(self.functions[number])
-        return [_op(f"k{number}.{index}", each) for index, each in instructions]
+        return [_op(format_op_id(number, index), each) for index, each in instructions]
 
 
 def parse(data: bytes) -> Kmodel:

@@ -21,6 +21,7 @@ from k210 import firmware, kmodel, native
 from k210.chip import SRAM
 from k210.errors import ModelError
 from k210.kmodel import DType, Kmodel
+from k210.kmodel.op_ids import ENTRY, format_op_id
 from k210.virtual import kpu
 from k210.virtual.core import Fault
 from k210.virtual.kpu import Kpu
@@ -33,7 +34,6 @@ SYSCTL_BASE = 0x5044_0000
 LOAD, INFER = 1, 2
 MTIME_HZ = 8e6
 TENSORS, MAX_RECORDS = 32, 4096
-ENTRY = 0xFFFF
 ALIGNMENT = 256
 LOOK = 50_000_000
 """Instructions between two looks at the budget."""
@@ -286,7 +286,7 @@ class Runtime:
         start: int,
         end: int,
     ) -> Record:
-        name = f"s{index}" if function == ENTRY else f"k{function}.{index}"
+        name = format_op_id(function, index)
         at = address - MEMORY_BASE
         data = bytes(self.machine.memory[at : at + size]) if address else None
         name += f".{output}" if output else ""
@@ -402,7 +402,8 @@ class DirectEngine:
         for number, op in enumerate(self.model.program):
             if op.function is not None:
                 inner = range(len(self.model.functions[op.function]))
-                taken[f"s{number}"] -= sum(taken[f"k{op.function}.{i}"] for i in inner)
+                own = (taken[format_op_id(op.function, i)] for i in inner)
+                taken[format_op_id(ENTRY, number)] -= sum(own)
         return {op.id: taken[op.id] for op in self.model.ops()}
 
     @property
