@@ -6,10 +6,11 @@ issue 77; shapes from the demo's kmodel), where the SDK's own program runs them.
 constant is fitted here, because no kmodel that we run has 16-bit weights.
 
 The last row of (B) is printed and not counted. It is no layer of the KPU but a loop of
-the SDK's program, 9,000 values at 18 cycles each: compiled for size, it seems to wait for each
-value to be loaded, converted, multiplied and stored before it takes the next. The same
-work takes 3 cycles a value in nncase's runtime (`k210.cost`, which says what kmodels
-take), so no constant fits both, and one fitted to this row alone would prove nothing.
+the SDK's program, 9,000 values at 18 cycles each: compiled for size, it seems to wait
+for each value to be loaded, converted, multiplied and stored before it takes the next.
+The same work takes 3 cycles a value in nncase's runtime (`k210.cost`, which says what
+kmodels take), so no constant fits both, and one fitted to this row alone would prove
+nothing.
 """
 
 import json
