@@ -2,8 +2,7 @@
 
 A kmodel holds shapes and nothing else of its inputs and outputs, so compile writes
 this manifest next to it, as JSON, and everything that feeds the kmodel or reads its
-answers goes by it. The classes below are the schema: each field's annotation is
-checked, in JSON and in Python alike, and each key must be there, with no other.
+answers goes by it. The classes below are the schema (see ``manifest_schema``).
 
 Input pictures are prepared here and nowhere else; the firmware never turns pixels.
 The K210's KPU takes planar (NCHW) u8. A model may have been rotated by 180 degrees
@@ -13,55 +12,30 @@ its spatial outputs are turned back.
 
 import json
 import re
-import reprlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from k210 import fitting
 from k210.errors import ModelError, UserError
+from k210.manifest_schema import ManifestError as ManifestError
+from k210.manifest_schema import Record, convert_at, shown, unique_keys
 
 SCHEMA: Final = 1
 CHANNELS = {"grey": 1, "rgb": 3, "bgr": 3}
 CHIP_MEMORY = 8 * 1024 * 1024  # all RAM of the K210: no tensor is larger
 
-_LARGEST = float(np.finfo(np.float32).max)
 _ITEM_BYTES = {"u8": 1, "f32": 4}
 _HEIGHT_AND_WIDTH = {"NCHW": (2, 3), "NHWC": (1, 2)}
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
-class ManifestError(ModelError):
-    """The manifest is malformed; `where` is the path to the flaw, `why` the flaw."""
-
-    def __init__(self, where: str, why: str) -> None:
-        super().__init__(where, why)
-        self.where, self.why = where, why
-
-    def __str__(self) -> str:
-        flaw = f"{self.where.lstrip('.') or 'it'} {self.why}"
-        return f"the manifest cannot be used: {flaw}; correct it or run compile again"
-
-
-class _Record:
-    """Fields that are checked, and brought to their annotated types, when made."""
-
-    def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
-            value = _convert_at("." + name, hint, getattr(self, name))
-            object.__setattr__(self, name, value)
-        self._check()
-
-    def _check(self) -> None:
-        """Raise ManifestError for values that are wrong though their types are not."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Input(_Record):
+class Input(Record):
     """One input of the kmodel; ManifestError for an illegal value.
 
     shape: (1, C, H, W). range: what u8 0 and 255 stand for before mean and std.
@@ -208,7 +182,7 @@ class Input(_Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Output(_Record):
+class Output(Record):
     """One output of the kmodel; ManifestError for an illegal value.
 
     layout: "none" unless the rank is 4. rotation: degrees by which the model has
@@ -246,7 +220,7 @@ class Output(_Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manifest(_Record):
+class Manifest(Record):
     """All of a kmodel's inputs and outputs; ManifestError for an illegal value.
 
     kmodel_sha256: hexadecimal, of the kmodel's file. memory: bytes the kmodel takes,
@@ -276,13 +250,13 @@ class Manifest(_Record):
     def from_json(cls, data: bytes) -> "Manifest":
         """Read what `to_json` writes; ManifestError says where it is malformed."""
         try:
-            document = json.loads(data.decode(), object_pairs_hook=_unique_keys)
+            document = json.loads(data.decode(), object_pairs_hook=unique_keys)
         except (ValueError, RecursionError) as error:
             raise ManifestError("", f"is not JSON ({error})") from error
         if isinstance(document, dict) and document.get("schema", SCHEMA) != SCHEMA:
-            version = _shown(document["schema"])
+            version = shown(document["schema"])
             raise ManifestError("schema", f"must be {SCHEMA}, not {version}")
-        manifest: Manifest = _convert_at("", cls, document)
+        manifest: Manifest = convert_at("", cls, document)
         return manifest
 
     def _check(self) -> None:
@@ -317,93 +291,6 @@ def _check_shape(shape: tuple[int, ...], dtype: str) -> None:
         size *= dimension
         if dimension < 1 or size > CHIP_MEMORY:
             wanted = f"positive and within {CHIP_MEMORY} bytes of memory"
-            raise ManifestError(".shape", f"must be {wanted}, unlike {_shown(shape)}")
+            raise ManifestError(".shape", f"must be {wanted}, unlike {shown(shape)}")
     if not shape:
         raise ManifestError(".shape", "must not be empty")
-
-
-def _shown(value: object) -> str:
-    """The value on one line, shortened if long."""
-    return reprlib.repr(value)
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError(f"a key occurs twice among {_shown([k for k, _ in pairs])}")
-    return found
-
-
-def _convert_at(where: str, hint: Any, value: Any) -> Any:
-    """As `_convert`, putting `where` in front of the path of what it complains of."""
-    try:
-        return _convert(hint, value)
-    except ManifestError as flaw:
-        raise ManifestError(where + flaw.where, flaw.why) from None
-
-
-def _convert(hint: Any, value: Any) -> Any:
-    """The value in the type that a field is annotated with, or ManifestError."""
-    kind, args = get_origin(hint), get_args(hint)
-    if kind is Literal:
-        return _convert_choice(args, value)
-    if kind is tuple:
-        return _convert_list(args, value)
-    if kind is Mapping:
-        return _convert_mapping(args[0], args[1], value)
-    if is_dataclass(hint):
-        return _convert_record(hint, value)
-    if hint is float:
-        return _convert_number(value)
-    if type(value) is hint:
-        return value
-    raise _wrong({int: "a whole number", str: "a text"}[hint], value)
-
-
-def _wrong(wanted: str, value: object) -> ManifestError:
-    return ManifestError("", f"must be {wanted}, not {_shown(value)}")
-
-
-def _convert_choice(choices: tuple[str | int, ...], value: Any) -> str | int:
-    for choice in choices:
-        if type(value) is type(choice) and value == choice:
-            return choice
-    raise _wrong(" or ".join(map(str, choices)), value)
-
-
-def _convert_number(value: Any) -> float:
-    if type(value) in (int, float) and abs(value) <= _LARGEST:
-        return float(value)
-    raise _wrong("a finite float32 number", value)
-
-
-def _convert_list(items: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    """A list whose items have the types `items`; (T, ...) stands for any number."""
-    if not isinstance(value, list | tuple):
-        raise _wrong("a list", value)
-    hints = items[:1] * len(value) if items[-1] is Ellipsis else items
-    if len(value) != len(hints):
-        raise _wrong(f"a list of {len(hints)}", value)
-    pairs = enumerate(zip(hints, value, strict=True))
-    return tuple(_convert_at(f"[{i}]", hint, item) for i, (hint, item) in pairs)
-
-
-def _convert_mapping(key: Any, item: Any, value: Any) -> dict[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise _wrong("an object", value)
-    pairs = ((_convert(key, k), v) for k, v in value.items())
-    return {k: _convert_at(f"[{_shown(k)}]", item, v) for k, v in pairs}
-
-
-def _convert_record(record: Any, value: Any) -> Any:
-    """The dataclass of an object that has exactly its fields as keys."""
-    if isinstance(value, record):
-        return value
-    if not isinstance(value, dict):
-        raise _wrong("an object", value)
-    names = {f.name for f in fields(record)}
-    for key in sorted(names - value.keys()):
-        raise ManifestError(f".{key}", "is missing")
-    for key in sorted(value.keys() - names):
-        raise ManifestError("." + _shown(key), "is not a known key")
-    return record(**value)
