@@ -11,12 +11,13 @@ from typing import Any
 from serial.rfc2217 import PortManager
 
 from k210.telnet import Command, Parser, doubled
+from k210.virtual.adapter_lines import AdapterLines
 from k210.virtual.board import VirtualBoard
 
 CHUNK = 1 << 16
 
 
-class Adapter:
+class Adapter(AdapterLines):
     """What pyserial's server takes for the serial port; most settings have no effect.
 
     Args:
@@ -30,45 +31,20 @@ class Adapter:
     ri = False
 
     def __init__(self, board: VirtualBoard, flush: Callable[[], None]) -> None:
-        self._board, self._flush = board, flush
-        self._levels = {"dtr": False, "rts": False}
+        super().__init__(board)
+        self._flush = flush
 
-    @property
-    def baudrate(self) -> int:
-        """What the host sends and receives at."""
-        return int(self._board.line.host_baud)
-
-    @baudrate.setter
-    def baudrate(self, baud: int) -> None:
+    def flush(self) -> None:
+        """Put what has come on the line; a setting must not overtake it."""
         self._flush()
-        self._board.line.host_baud = float(baud)
-
-    @property
-    def dtr(self) -> bool:
-        """The level of DTR."""
-        return self._levels["dtr"]
-
-    @dtr.setter
-    def dtr(self, level: bool) -> None:
-        self._set("dtr", level)
-
-    @property
-    def rts(self) -> bool:
-        """The level of RTS."""
-        return self._levels["rts"]
-
-    @rts.setter
-    def rts(self, level: bool) -> None:
-        self._set("rts", level)
 
     def _set(self, name: str, level: bool) -> None:
-        self._flush()
-        self._levels[name] = level
-        self._board.set_control(name, level)
+        self.flush()
+        super()._set(name, level)
 
     def reset_input_buffer(self) -> None:
         """Drop what the board has sent."""
-        self._board.line.take()
+        self.board.line.take()
 
     def reset_output_buffer(self) -> None:
         """Nothing waits here."""

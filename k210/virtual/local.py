@@ -6,12 +6,13 @@ finds nothing lets the board's time pass instead. So a test repeats itself exact
 
 import time
 
+from k210.virtual.adapter_lines import AdapterLines
 from k210.virtual.board import STRAP_SECONDS, VirtualBoard
 
 TURNS = 8
 
 
-class LocalPort:
+class LocalPort(AdapterLines):
     """See ``k210.ports.Port``.
 
     Args:
@@ -21,41 +22,8 @@ class LocalPort:
     port: str | None = "local"
 
     def __init__(self, board: VirtualBoard) -> None:
-        self.board = board
+        super().__init__(board)
         self._received = bytearray()
-        self._levels = {"dtr": False, "rts": False}
-
-    @property
-    def dtr(self) -> bool:
-        """The level of DTR."""
-        return self._levels["dtr"]
-
-    @dtr.setter
-    def dtr(self, level: bool) -> None:
-        self._set("dtr", level)
-
-    @property
-    def rts(self) -> bool:
-        """The level of RTS."""
-        return self._levels["rts"]
-
-    @rts.setter
-    def rts(self, level: bool) -> None:
-        self._set("rts", level)
-
-    def _set(self, name: str, level: bool) -> None:
-        self._levels[name] = level
-        self.board.set_control(name, level)
-
-    @property
-    def baudrate(self) -> int:
-        """What the host sends and receives at."""
-        return int(self.board.line.host_baud)
-
-    @baudrate.setter
-    def baudrate(self, baud: int) -> None:
-        self._turn()
-        self.board.line.host_baud = float(baud)
 
     @property
     def in_waiting(self) -> int:
