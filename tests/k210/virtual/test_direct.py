@@ -14,7 +14,8 @@ from k210.commands.engines import ENGINES
 from k210.errors import ModelError
 from k210.limits import SRAM
 from k210.reference import Reference
-from k210.virtual.direct import STATUS, DirectEngine, Runtime, program
+from k210.virtual.direct import DirectEngine
+from k210.virtual.runtime import STATUS, Runtime, program
 
 IMAGE_LIMIT = 64 * 1024
 OVERHEAD_LIMIT = 128 * 1024
