@@ -11,7 +11,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from compiled import FEW, Compiled, compiled
+from compiled import FEW, Compiled, Family, compiled
 from foreign import run_script
 
 from stages.graph import NAMES
@@ -237,3 +237,19 @@ def few_kmodels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compiled]
     folder = tmp_path_factory.mktemp("few_kmodels")
     run_script("zoo_kmodels.py", folder, *FEW)
     return {each.name: each for each in compiled(folder)}
+
+
+@pytest.fixture(scope="session")
+def family_kmodels(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[Family], list[Compiled]]:
+    """Makes the kmodels of a family of networks, once."""
+    root = tmp_path_factory.mktemp("families")
+
+    def make(family: Family) -> list[Compiled]:
+        folder = root / "".join(family)
+        if not folder.exists():
+            run_script("zoo_kmodels.py", folder, *family)
+        return list(compiled(folder))
+
+    return make

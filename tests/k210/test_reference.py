@@ -1,96 +1,40 @@
 """The host reference against nncase's simulator and TFLite."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from compiled import FEW, Compiled, compiled
-from foreign import run_script
+from compiled import FAMILIES, FEW, Compiled, Family, require_right
 from graphs import graphs
-from numpy.typing import NDArray
 
 from k210 import kmodel
 from k210.errors import ModelError
 from k210.kmodel import KmodelError
 from k210.reference import Reference
 
-FAMILIES = (
-    ("width-", "act-"),
-    ("pool-", "case-1"),
-    ("case-3x3_by", "case-d", "case-5"),
-    ("case-3x3_d", "case-3x3_o", "case-3x3_p"),
-    ("case-3x3_s", "case-3x3_t", "case-3x3_v", "case-a", "case-t"),
-    ("residual", "concatenated", "squeezed", "on_the_cpu", "resized", "upsampled"),
-    ("lenet", "tiny_yolo", "two_headed", "u_net", "autoencoder", "deep"),
-    ("mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small"),
-    ("mobilenet_v3_large", "resnet8", "ds_cnn", "cnn", "kpunet"),
-)
-"""All networks by how their names begin, in parts that take a minute or so."""
 
-CRASHING = {"upsampled", "u_net"}
-"""Networks whose kmodels crash nncase's simulator."""
-
-LEAST_SNR_DB = 30
-"""Between a kmodel and the float model that it was made from."""
+def answers(each: Compiled) -> Iterator[list[bytes]]:
+    """What the reference gives for each input."""
+    return Reference(each.model).infer_many(each.inputs)
 
 
-def answers(each: Compiled) -> list[NDArray[np.float32]]:
-    """What the reference gives: of each output, a row per sample."""
-    found = list(Reference(each.model).infer_many(each.inputs))
-    return [
-        np.stack([np.frombuffer(raw, np.float32) for raw in column])
-        for column in zip(*found, strict=True)
-    ]
-
-
-def require_equal(each: Compiled) -> None:
-    """Equal bits, but for an exponential, whose last bit is the C library's."""
-    found = answers(each)
-    assert len(found) == len(each.outputs)
-    exponential = any(op.kind == "softmax" for op in kmodel.parse(each.model).program)
-    for values, expected in zip(found, each.outputs, strict=True):
-        floats = expected.view(np.float32)
-        if exponential:
-            assert np.allclose(values, floats, rtol=1e-6, atol=1e-7), each.name
-        else:
-            assert np.array_equal(values.view(np.uint8), expected), each.name
-
-
-def require_close(each: Compiled) -> None:
-    """As near to the float model as 8 bits are."""
-    for values, expected in zip(answers(each), each.tflite, strict=True):
-        noise = values - expected.reshape(values.shape)
-        snr = 10 * np.log10(np.square(expected).sum() / np.square(noise).sum())
-        assert snr > LEAST_SNR_DB, each.name
-
-
-@pytest.mark.parametrize("name", [name for name in FEW if name != "upsampled"])
-def test_outputs_are_those_of_nncases_simulator(
+@pytest.mark.parametrize("name", FEW)
+def test_outputs_are_those_of_nncases_simulator_or_tflites(
     few_kmodels: dict[str, Compiled], name: str
 ) -> None:
-    require_equal(few_kmodels[name])
-
-
-def test_a_kmodel_that_crashes_nncases_simulator_agrees_with_tflite(
-    few_kmodels: dict[str, Compiled],
-) -> None:
-    assert not few_kmodels["upsampled"].outputs
-    require_close(few_kmodels["upsampled"])
+    require_right(few_kmodels[name], answers(few_kmodels[name]))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("family", FAMILIES, ids=" ".join)
 def test_all_networks_give_what_nncases_simulator_or_tflite_gives(
-    tmp_path: Path, family: tuple[str, ...]
+    family_kmodels: Callable[[Family], list[Compiled]], family: Family
 ) -> None:
-    run_script("zoo_kmodels.py", tmp_path, *family)
-    networks = list(compiled(tmp_path))
+    networks = family_kmodels(family)
     assert networks
     for each in networks:
-        assert bool(each.outputs) == (each.name not in CRASHING)
-        (require_equal if each.outputs else require_close)(each)
+        require_right(each, answers(each))
 
 
 @pytest.mark.long

@@ -1,13 +1,13 @@
 """The firmware's runtime on the virtual chip: what a board would compute."""
 
 import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mutants
 import numpy as np
 import pytest
-from compiled import FEW, Compiled, compiled
-from foreign import run_script
+from compiled import FAMILIES, FEW, Compiled, Family, require_right
 
 from k210 import kmodel
 from k210.commands.engines import ENGINES
@@ -23,20 +23,16 @@ HOSTILE_WORK, HOSTILE_BUDGET = 2_000_000, 400_000_000
 TOO_MANY_LOADS = 12
 
 
-def outputs_equal(each: Compiled) -> None:
-    """The outputs are those of nncase's simulator, to the last bit but of exp()."""
-    engine = DirectEngine(kmodel.parse(each.model))
-    for number, outputs in enumerate(engine.infer_many(each.inputs)):
-        for raw, expected in zip(outputs, each.outputs, strict=True):
-            found, wanted = np.frombuffer(raw, "<f4"), expected[number].view("<f4")
-            assert np.allclose(found, wanted, rtol=1e-6, atol=1e-7), each.name
+def answers(each: Compiled) -> Iterator[list[bytes]]:
+    """What the firmware gives for each input."""
+    return DirectEngine(kmodel.parse(each.model)).infer_many(each.inputs)
 
 
-@pytest.mark.parametrize("name", [name for name in FEW if name != "upsampled"])
-def test_outputs_are_those_of_nncases_simulator(
+@pytest.mark.parametrize("name", FEW)
+def test_outputs_are_those_of_nncases_simulator_or_tflites(
     few_kmodels: dict[str, Compiled], name: str
 ) -> None:
-    outputs_equal(few_kmodels[name])
+    require_right(few_kmodels[name], answers(few_kmodels[name]))
 
 
 @pytest.mark.parametrize("name", FEW)
@@ -52,12 +48,12 @@ def test_every_operation_gives_what_the_reference_gives(
 
 
 @pytest.mark.long
-def test_all_networks_give_what_nncases_simulator_gives(tmp_path: Path) -> None:
-    run_script("zoo_kmodels.py", tmp_path)
-    simulated = [each for each in compiled(tmp_path) if each.outputs]
-    assert len(simulated) > 100
-    for each in simulated:
-        outputs_equal(each)
+@pytest.mark.parametrize("family", FAMILIES, ids=" ".join)
+def test_all_networks_give_what_nncases_simulator_or_tflite_gives(
+    family_kmodels: Callable[[Family], list[Compiled]], family: Family
+) -> None:
+    for each in family_kmodels(family):
+        require_right(each, answers(each))
 
 
 def test_the_firmware_is_the_engine_that_runs_by_default() -> None:
