@@ -5,10 +5,9 @@
 Keras Applications' MobileNets with random weights, and MLPerf Tiny's networks in
 ``$K210_DATA/mlperf-tiny`` if there. Regions, CPU operations and memory are read off the
 kmodels, time is modelled by ``k210.cost``, and the signal-to-noise ratio is that of the
-outputs as nncase's simulator gives them, calibrated on noise. Batch normalization is
-drawn at random too: that of an untrained network does nothing. Behind the plan stand
-the largest difference of any feature map from the exported model's, of its scale, and
-that of the outputs, of what they vary by from input to input.
+outputs as nncase's simulator gives them, calibrated on noise. Behind the plan stand the
+largest difference of any feature map from the exported model's, of its scale, and that
+of the outputs, of what they vary by from input to input.
 """
 
 import argparse
@@ -123,20 +122,25 @@ def keras_network(kind: str, alpha: float, size: Size, classes: int) -> bytes:
     more = {"include_preprocessing": False} if kind == "v3" else {}
     shape = (*size, 3)
     model = make(input_shape=shape, alpha=alpha, weights=None, classes=classes, **more)
-    _draw_batch_norms(model)
+    _draw_batch_norms(model, shape)
     return to_tflite(lambda x: model(x, training=False), shape, Path(model.name))
 
 
-def _draw_batch_norms(model: Any) -> None:
+def _draw_batch_norms(model: Any, shape: tuple[int, int, int]) -> None:
+    """Random scales and offsets, and the statistics of a few noise pictures.
+
+    Those of an untrained network would let the signal fade from layer to layer.
+    """
     import keras
 
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             count = layer.gamma.shape[0]
-            gamma, variance = rng.uniform(0.8, 1.2, count), rng.uniform(0.5, 1.5, count)
-            beta, mean = rng.normal(0, 0.2, (2, count))
-            layer.set_weights([gamma, beta, mean, variance])
+            layer.gamma.assign(rng.uniform(0.8, 1.2, count))
+            layer.beta.assign(rng.normal(0, 0.2, count))
+            layer.momentum = 0.0
+    model(rng.random((CALIBRATION, *shape), np.float32), training=True)
 
 
 def mobilenets_v1(
