@@ -48,7 +48,8 @@ def expected(path: Path) -> Floats:
     session = onnxruntime.InferenceSession(str(path))
     floats = PICTURES.astype(np.float32) / np.float32(255)
     found = [session.run(None, {"pictures": each[np.newaxis]})[0] for each in floats]
-    return np.concatenate(found).reshape(len(floats), -1)
+    outputs: Floats = np.concatenate(found).reshape(len(floats), -1)
+    return outputs
 
 
 def test_nncase_alone_loses_the_multiplier_of_an_onnx_convolution(
