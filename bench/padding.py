@@ -5,9 +5,9 @@
 Keras Applications' MobileNets with random weights, and MLPerf Tiny's networks in
 ``$K210_DATA/mlperf-tiny`` if there. Regions, CPU operations and memory are read off the
 kmodels, time is modelled by ``k210.cost``, and the signal-to-noise ratio is that of the
-outputs as nncase's simulator gives them, calibrated on noise. Behind the plan stand the
-largest difference of any feature map from the exported model's, of its scale, and that
-of the outputs, of what they vary by from input to input.
+outputs as nncase's simulator gives them, calibrated on the same pictures. Behind the
+plan stand the largest difference of any feature map from the exported model's, of its
+scale, and that of the outputs, of what they vary by from input to input.
 """
 
 import argparse
@@ -87,22 +87,48 @@ def alone(model: bytes, compiler: Compiler) -> Figures:
 
 
 def _compiler(model: bytes, folder: Path) -> Compiler:
-    """Random pictures for a network, and what TFLite makes of them."""
+    """Pictures for a network, and what TFLite makes of them."""
     graph = read(tflite.unpack(model))
     _, height, width, channels = graph.inputs[0].shape
-    rng = np.random.default_rng(0)
-    size = (CALIBRATION, channels, height, width)
-    upright = rng.integers(0, 256, size, dtype=np.uint8)
-    floats = np.moveaxis(upright[:TRIED], 1, 3).astype(np.float32) / np.float32(255)
+    floats = pictures((height, width, channels))
+    upright = np.ascontiguousarray(np.moveaxis(np.rint(floats * 255), 3, 1), np.uint8)
+    tried = np.moveaxis(upright[:TRIED], 1, 3).astype(np.float32) / np.float32(255)
     outputs = [each.origin for each in graph.outputs if each.origin is not None]
     return Compiler(
         upright=upright,
         turned=np.ascontiguousarray(np.flip(upright, (2, 3))),
-        expected=reference(model, outputs, floats),
+        expected=reference(model, outputs, tried),
         range=(0.0, 1.0),
         timeout=TIMEOUT_S,
         log=folder / "nncase.log",
     )
+
+
+def pictures(shape: tuple[int, int, int]) -> Any:
+    """Pictures of blurred blobs, 0 to 1, float N×H×W×C.
+
+    They differ from one another on a large scale as photographs do, which noise does
+    not: a network normalized by statistics of noise amplifies the least difference.
+    """
+    height, width, channels = shape
+    rng = np.random.default_rng(0)
+    found = np.zeros((CALIBRATION, *shape), np.float32)
+    for size in (1, 2, 4, 8, 16):
+        corners = rng.random((CALIBRATION, size + 1, size + 1, channels), np.float32)
+        found += _stretched(_stretched(corners, 1, height), 2, width)
+    low, high = found.min((1, 2, 3), keepdims=True), found.max((1, 2, 3), keepdims=True)
+    return (found - low) / (high - low)
+
+
+def _stretched(values: Any, axis: int, size: int) -> Any:
+    """Values along an axis, interpolated to another size."""
+    places = np.linspace(0, values.shape[axis] - 1, size)
+    before = np.minimum(places.astype(int), values.shape[axis] - 2)
+    shape = [1] * values.ndim
+    shape[axis] = size
+    share = (places - before).reshape(shape).astype(np.float32)
+    one, other = (np.take(values, before + step, axis) for step in (0, 1))
+    return one * (1 - share) + other * share
 
 
 def keras_network(kind: str, alpha: float, size: Size, classes: int) -> bytes:
@@ -122,14 +148,16 @@ def keras_network(kind: str, alpha: float, size: Size, classes: int) -> bytes:
     more = {"include_preprocessing": False} if kind == "v3" else {}
     shape = (*size, 3)
     model = make(input_shape=shape, alpha=alpha, weights=None, classes=classes, **more)
-    _draw_batch_norms(model, shape)
+    _enliven(model, shape)
     return to_tflite(lambda x: model(x, training=False), shape, Path(model.name))
 
 
-def _draw_batch_norms(model: Any, shape: tuple[int, int, int]) -> None:
-    """Random scales and offsets, and the statistics of a few noise pictures.
+def _enliven(model: Any, shape: tuple[int, int, int]) -> None:
+    """Let the signal pass as through a trained network, not fade from layer to layer.
 
-    Those of an untrained network would let the signal fade from layer to layer.
+    Batch normalization has the statistics of a few pictures, scales and offsets that
+    are random, and offsets that leave most values above zero: with half of them cut off
+    a random network amplifies the least difference.
     """
     import keras
 
@@ -138,9 +166,9 @@ def _draw_batch_norms(model: Any, shape: tuple[int, int, int]) -> None:
         if isinstance(layer, keras.layers.BatchNormalization):
             count = layer.gamma.shape[0]
             layer.gamma.assign(rng.uniform(0.8, 1.2, count))
-            layer.beta.assign(rng.normal(0, 0.2, count))
+            layer.beta.assign(rng.normal(1.5, 0.3, count))
             layer.momentum = 0.0
-    model(rng.random((CALIBRATION, *shape), np.float32), training=True)
+    model(pictures(shape), training=True)
 
 
 def mobilenets_v1(
