@@ -38,7 +38,7 @@ DATA_VARIABLE = "K210_DATA"
 ALPHAS = "0.25,0.5,0.75,1.0"
 SIZES = "96x96,128x128,160x160,192x192,224x224,240x320"
 CLASSES, MANY_CLASSES = 10, 1000
-CALIBRATION, TRIED = 4, 2
+PICTURES = 4
 TIMEOUT_S = 900.0
 HEAD = f"{'network':<26}{'':<8}{'regions':>8}{'CPU ops':>8}{'pads':>6}{'ms':>9}"
 
@@ -80,8 +80,7 @@ def alone(model: bytes, compiler: Compiler) -> Figures:
         parsed = kmodel.parse(kmodel.canonical(result.kmodel))
     except ModelError as error:
         return Figures(refused=str(error))
-    tried = samples[: len(compiler.expected)]
-    outputs = list(Reference(parsed).infer_many(each.tobytes() for each in tried))
+    outputs = list(Reference(parsed).infer_many(each.tobytes() for each in samples))
     noise = round(decibels(compiler.expected, outputs), 2)
     return replace(figures(parsed), snr_db=noise)
 
@@ -92,7 +91,7 @@ def _compiler(model: bytes, folder: Path) -> Compiler:
     _, height, width, channels = graph.inputs[0].shape
     floats = pictures((height, width, channels))
     upright = np.ascontiguousarray(np.moveaxis(np.rint(floats * 255), 3, 1), np.uint8)
-    tried = np.moveaxis(upright[:TRIED], 1, 3).astype(np.float32) / np.float32(255)
+    tried = np.moveaxis(upright, 1, 3).astype(np.float32) / np.float32(255)
     outputs = [each.origin for each in graph.outputs if each.origin is not None]
     return Compiler(
         upright=upright,
@@ -112,9 +111,9 @@ def pictures(shape: tuple[int, int, int]) -> Any:
     """
     height, width, channels = shape
     rng = np.random.default_rng(0)
-    found = np.zeros((CALIBRATION, *shape), np.float32)
+    found = np.zeros((PICTURES, *shape), np.float32)
     for size in (1, 2, 4, 8, 16):
-        corners = rng.random((CALIBRATION, size + 1, size + 1, channels), np.float32)
+        corners = rng.random((PICTURES, size + 1, size + 1, channels), np.float32)
         found += _stretched(_stretched(corners, 1, height), 2, width)
     low, high = found.min((1, 2, 3), keepdims=True), found.max((1, 2, 3), keepdims=True)
     return (found - low) / (high - low)

@@ -72,8 +72,8 @@ class Compiler:
     """How plans are compiled and tried.
 
     ``upright`` holds a few pictures, uint8 N×C×H×W, and ``turned`` the same rotated;
-    ``expected`` is what TFLite makes of the first of them; ``range`` is what their
-    bytes stand for, ``timeout`` seconds for one plan.
+    ``expected`` is what TFLite makes of each, or nothing where it is not to be tried;
+    ``range`` is what their bytes stand for, ``timeout`` seconds for one plan.
     """
 
     upright: NDArray[np.uint8]
@@ -111,8 +111,7 @@ class Compiler:
 
     def _try(self, plan: Plan, parsed: Kmodel) -> float:
         """The signal-to-noise ratio of the outputs of a plan's kmodel."""
-        samples = self._samples(plan)[: len(self.expected)]
-        runs = Reference(parsed).infer_many(each.tobytes() for each in samples)
+        runs = Reference(parsed).infer_many(map(bytes, self._samples(plan)))
         rotations = [tensor.turned for tensor in plan.graph.outputs]
         return round(decibels(turned(self.expected, rotations), list(runs)), 2)
 
