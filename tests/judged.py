@@ -12,12 +12,13 @@ from k210 import kmodel
 from k210.child import Child, ChildCrashed, ChildTimeout
 from k210.errors import ModelError
 from k210.reference import Reference
+from k210.simulator import Simulator
 from stages import tflite
 from stages.compiling import repaired
 from stages.memory import require_room
 from stages.nncase_child import Request, Result, prepare
 from stages.normalize.choice import decide
-from stages.normalize.fidelity import decibels, reference, turned
+from stages.normalize.fidelity import Outputs, decibels, reference, turned
 from stages.normalize.graph import Graph, read
 from stages.normalize.plans import Figures, Plan, figures
 from stages.normalize.proof import Proof, adversarial, prove
@@ -56,6 +57,20 @@ class Judge:
         """The model as nncase compiles it without our help."""
         return self._judge(model, model, False, kmodel.canonical)
 
+    def simulated(self, model: bytes) -> float:
+        """The same model's decibels in nncase's own simulator.
+
+        It does not honour the strides of what a KPU region is given; the firmware and
+        the reference do.
+        """
+        data, samples = self.compiled(model), pictures(read(parsed(model)))
+        simulator = Simulator(kmodel.canonical(data), self._log)
+        try:
+            outputs = simulator.infer([each.tobytes() for each in samples])
+        finally:
+            simulator.close()
+        return decibels(_expected(model, samples), outputs)
+
     def normalized(self, model: bytes, plan: Plan) -> Figures:
         """A plan for the model, repaired as the compile stage does."""
         turn = plan.rotation == 180
@@ -88,15 +103,17 @@ class Judge:
         fed = np.ascontiguousarray(np.flip(samples, (2, 3)) if turn else samples)
         found = kmodel.parse(mend(self._compile(model, fed)))
         outputs = Reference(found).infer_many([each.tobytes() for each in fed])
-        ends = graph.outputs
-        expected = reference(
-            original,
-            [each.origin for each in ends if each.origin is not None],
-            np.moveaxis(samples, 1, 3).astype(np.float32) / np.float32(255),
-        )
-        rotations = [turn and each.spatial for each in ends]
-        noise = decibels(turned(expected, rotations), list(outputs))
+        rotations = [turn and each.spatial for each in graph.outputs]
+        expected = turned(_expected(original, samples), rotations)
+        noise = decibels(expected, list(outputs))
         return replace(figures(found), snr_db=noise)
+
+
+def _expected(model: bytes, samples: NDArray[np.uint8]) -> list[Outputs]:
+    """What TFLite makes of samples, N×C×H×W."""
+    outputs = [each.origin for each in read(parsed(model)).outputs]
+    floats = np.moveaxis(samples, 1, 3).astype(np.float32) / np.float32(255)
+    return reference(model, [each for each in outputs if each is not None], floats)
 
 
 def proof(model: bytes, plan: Plan) -> Proof:
