@@ -14,7 +14,10 @@ MARGIN_DB = 3.0
 """How much worse than that, or than the best plan, the chosen one may be."""
 
 WRONG_DB = 20.0
-"""Where no plan reaches this, nncase has probably miscompiled all of them."""
+"""Where no plan reaches this, nncase may have miscompiled all of them."""
+
+CURED_DB = 10.0
+"""By how much more another form must be better then: else the model is noisy."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,16 @@ def decide(model: Any, measure: Callable[[Plan], Figures]) -> Choice:
     """
     plans = forms(model)
     found = [measure(plan) for plan in plans]
-    if all(each.snr_db is None or each.snr_db < WRONG_DB for each in found):
+    if _best(found) < WRONG_DB:
         further = fallbacks(model)
-        plans += further
-        found += [measure(plan) for plan in further]
+        tried = [measure(plan) for plan in further]
+        if _best(tried) >= _best(found) + CURED_DB:
+            plans, found = plans + further, found + tried
     return Choice(plans, found, choose(found))
+
+
+def _best(found: Sequence[Figures]) -> float:
+    return max((each.snr_db for each in found if each.snr_db is not None), default=0.0)
 
 
 def choose(found: Sequence[Figures]) -> int:

@@ -1,7 +1,10 @@
 """Which of several plans wins."""
 
-from stages.normalize.choice import choose
-from stages.normalize.plans import Figures
+from judged import parsed
+from nets import Net
+
+from stages.normalize.choice import choose, decide
+from stages.normalize.plans import Figures, Plan
 
 
 def figures(
@@ -72,3 +75,25 @@ def test_a_plan_that_the_chip_cannot_run_does_not_win() -> None:
 
 def test_where_no_plan_runs_the_compile_stage_says_why() -> None:
     assert choose([Figures(refused="no room"), Figures(refused="no room")]) == 0
+
+
+def decided(as_it_is: float, apart: float) -> str:
+    """The plan that wins, of one that a model has and one that is a last resort."""
+    net = Net((16, 16, 3))
+    model = parsed(net.bytes(net.convolve(net.input, 8, 3, 1, "VALID")))
+
+    def measure(plan: Plan) -> Figures:
+        if "apart" in plan.name:
+            return figures(ms=5, snr_db=apart)
+        return figures(snr_db=as_it_is)
+
+    return decide(model, measure).plan.name
+
+
+def test_where_every_plan_is_wrong_a_last_resort_is_tried() -> None:
+    assert decided(as_it_is=3, apart=30) == "picks apart"
+    assert decided(as_it_is=25, apart=40) == "as it is"
+
+
+def test_a_model_that_is_noisy_in_every_form_stays_as_it_is() -> None:
+    assert decided(as_it_is=15, apart=19) == "as it is"
