@@ -30,7 +30,8 @@ class Bare:
 
     ``calibration`` is what it is given as samples, whatever that is; None leaves the
     quantization out. ``count`` is how many samples it is told that there are.
-    ``options`` are attributes of ``CompileOptions``.
+    ``options`` are attributes of ``CompileOptions``; ``onnx`` says that the model is
+    no TFLite file.
     """
 
     model: bytes
@@ -38,6 +39,7 @@ class Bare:
     count: int = 0
     method: str = "no_clip"
     options: Mapping[str, Any] = field(default_factory=dict)
+    onnx: bool = False
 
 
 def ask(model: Path, samples: Samples, **options: Any) -> Bare:
@@ -82,7 +84,8 @@ def _compile(bare: Bare) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)  # nncase leaves a file where it stands
         compiler = nncase.Compiler(options)
-        compiler.import_tflite(bare.model, nncase.ImportOptions())
+        read = compiler.import_onnx if bare.onnx else compiler.import_tflite
+        read(bare.model, nncase.ImportOptions())
         if bare.calibration is not None:
             calibration = nncase.PTQTensorOptions()
             calibration.calibrate_method = bare.method

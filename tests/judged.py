@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from k210 import kmodel, simulator
+from k210 import kmodel
 from k210.child import Child, ChildCrashed, ChildTimeout
 from k210.errors import ModelError
-from stages.nncase_child import Request, compile_model
+from k210.reference import Reference
+from k210.simulator import Simulator
+from stages import tflite
+from stages.compiling import repaired
+from stages.memory import require_room
+from stages.nncase_child import Request, Result, prepare
 from stages.normalize.choice import decide
-from stages.normalize.fidelity import decibels, reference, turned
+from stages.normalize.fidelity import Outputs, decibels, reference, turned
 from stages.normalize.graph import Graph, read
 from stages.normalize.plans import Figures, Plan, figures
 from stages.normalize.proof import Proof, adversarial, prove
@@ -21,28 +26,12 @@ from stages.normalize.proof import Proof, adversarial, prove
 COUNT = 3
 
 
-Run = tuple[bytes, list[list[bytes]]]
-"""A kmodel, and its outputs for each sample."""
-
-
-def prepare() -> Callable[[Request], Run]:
-    """In the child: compile, and simulate the samples."""
-
-    def answer(request: Request) -> Run:
-        data = compile_model(request).kmodel
-        try:
-            kmodel.parse(data)
-        except kmodel.KmodelError as error:
-            raise ModelError(str(error)) from None  # the other does not pickle
-        shape = (1, *request.samples.shape[1:])
-        run = simulator.prepare(data, [shape])
-        return data, run([each.tobytes() for each in request.samples])
-
-    return answer
+Mend = Callable[[bytes], bytes]
+"""What becomes of a kmodel of nncase's before it runs."""
 
 
 class Judge:
-    """Compiles and simulates; one child process serves until nncase ends it."""
+    """Compiles and runs; one child process serves until nncase ends it."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "nncase.log"
@@ -53,23 +42,39 @@ class Judge:
             self._child.close()
             self._child = None
 
-    def _run(self, request: Request) -> Run:
+    def _compile(self, model: bytes, samples: NDArray[np.uint8]) -> bytes:
         if self._child is None:
             self._child = Child(prepare, (), self._log, "nncase")
+        request = Request(model, samples, "no_clip", False, (0.0, 1.0))
         try:
-            run: Run = self._child.ask(request, 120)
+            result: Result = self._child.ask(request, 120)
         except (ChildCrashed, ChildTimeout):
             self.close()
             raise
-        return run
+        return result.kmodel
 
     def alone(self, model: bytes) -> Figures:
         """The model as nncase compiles it without our help."""
-        return self._judge(model, model, False)
+        return self._judge(model, model, False, kmodel.canonical)
+
+    def simulated(self, model: bytes) -> float:
+        """The same model's decibels in nncase's own simulator.
+
+        It does not honour the strides of what a KPU region is given; the firmware and
+        the reference do.
+        """
+        data, samples = self.compiled(model), pictures(read(parsed(model)))
+        simulator = Simulator(kmodel.canonical(data), self._log)
+        try:
+            outputs = simulator.infer([each.tobytes() for each in samples])
+        finally:
+            simulator.close()
+        return decibels(_expected(model, samples), outputs)
 
     def normalized(self, model: bytes, plan: Plan) -> Figures:
-        """A plan for the model."""
-        return self._judge(model, plan.serialized, plan.rotation == 180)
+        """A plan for the model, repaired as the compile stage does."""
+        turn = plan.rotation == 180
+        return self._judge(model, plan.serialized, turn, lambda data: repaired(data)[0])
 
     def best(self, model: bytes) -> tuple[Plan, Figures, Proof]:
         """The plan that wins, as the stage would choose, and its proof."""
@@ -78,8 +83,7 @@ class Judge:
 
     def compiled(self, model: bytes) -> bytes:
         """The kmodel that nncase makes of a model without our help."""
-        samples = pictures(read(parsed(model)))
-        return self._run(Request(model, samples, "no_clip", False, (0.0, 1.0)))[0]
+        return self._compile(model, pictures(read(parsed(model))))
 
     def compiled_best(self, model: bytes) -> bytes:
         """The kmodel of the plan that wins."""
@@ -88,24 +92,28 @@ class Judge:
 
     def _measure(self, model: bytes, plan: Plan) -> Figures:
         try:
+            require_room(parsed(plan.serialized))
             return self.normalized(model, plan)
         except ModelError as error:
             return Figures(refused=str(error))
 
-    def _judge(self, original: bytes, model: bytes, turn: bool) -> Figures:
+    def _judge(self, original: bytes, model: bytes, turn: bool, mend: Mend) -> Figures:
         graph = read(parsed(original))
         samples = pictures(graph)
         fed = np.ascontiguousarray(np.flip(samples, (2, 3)) if turn else samples)
-        data, outputs = self._run(Request(model, fed, "no_clip", False, (0.0, 1.0)))
-        ends = graph.outputs
-        expected = reference(
-            original,
-            [each.origin for each in ends if each.origin is not None],
-            np.moveaxis(samples, 1, 3).astype(np.float32) / np.float32(255),
-        )
-        rotations = [turn and each.spatial for each in ends]
-        noise = decibels(turned(expected, rotations), outputs)
-        return replace(figures(data), snr_db=noise)
+        found = kmodel.parse(mend(self._compile(model, fed)))
+        outputs = Reference(found).infer_many([each.tobytes() for each in fed])
+        rotations = [turn and each.spatial for each in graph.outputs]
+        expected = turned(_expected(original, samples), rotations)
+        noise = decibels(expected, list(outputs))
+        return replace(figures(found), snr_db=noise)
+
+
+def _expected(model: bytes, samples: NDArray[np.uint8]) -> list[Outputs]:
+    """What TFLite makes of samples, N×C×H×W."""
+    outputs = [each.origin for each in read(parsed(model)).outputs]
+    floats = np.moveaxis(samples, 1, 3).astype(np.float32) / np.float32(255)
+    return reference(model, [each for each in outputs if each is not None], floats)
 
 
 def proof(model: bytes, plan: Plan) -> Proof:
@@ -115,10 +123,7 @@ def proof(model: bytes, plan: Plan) -> Proof:
 
 def parsed(model: bytes) -> Any:
     """The ``ModelT`` of a file's bytes."""
-    from stages import tflite
-
-    root = tflite.schema().ModelT
-    return root.InitFromPackedBuf(model, 0)
+    return tflite.unpack(model)
 
 
 def pictures(graph: Graph) -> NDArray[np.uint8]:

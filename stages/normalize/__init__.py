@@ -28,11 +28,8 @@ from stages.normalize.sizes import advice
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics
 
-PICTURES = 4
-"""Training pictures that plans are compiled with and the proof is made on."""
-
-TRIED = 2
-"""Of them, those that plans are simulated with."""
+PICTURES = 8
+"""Training pictures that plans are calibrated and tried with, and proofs made on."""
 
 PLAN_TIMEOUT_S = 600.0
 
@@ -72,11 +69,10 @@ def _compiler(job: "Job", spec: Input, source: Path, plan: Plan) -> Compiler:
     upright = spec.prepare_batch(images)
     ends = plan.graph.outputs
     outputs = [each.origin for each in ends if each.origin is not None]
-    samples = spec.to_float(upright[:TRIED])
     return Compiler(
         upright=upright,
         turned=replace(spec, rotation=180).prepare_batch(images),
-        expected=reference(source.read_bytes(), outputs, samples),
+        expected=reference(source.read_bytes(), outputs, spec.to_float(upright)),
         range=spec.range,
         timeout=PLAN_TIMEOUT_S,
         log=job.log,

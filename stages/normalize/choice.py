@@ -13,9 +13,11 @@ CLEAN_DB = 40.0
 MARGIN_DB = 3.0
 """How much worse than that, or than the best plan, the chosen one may be."""
 
-
 WRONG_DB = 20.0
-"""Where no plan reaches this, nncase has probably miscompiled all of them."""
+"""Where no plan reaches this, nncase may have miscompiled all of them."""
+
+CURED_DB = 10.0
+"""By how much more another form must be better then: else the model is noisy."""
 
 
 @dataclass(frozen=True)
@@ -45,41 +47,60 @@ def decide(model: Any, measure: Callable[[Plan], Figures]) -> Choice:
     """
     plans = forms(model)
     found = [measure(plan) for plan in plans]
-    if all(each.snr_db is None or each.snr_db < WRONG_DB for each in found):
+    if _best(found) < WRONG_DB:
         further = fallbacks(model)
-        plans += further
-        found += [measure(plan) for plan in further]
+        tried = [measure(plan) for plan in further]
+        if _best(tried) >= _best(found) + CURED_DB:
+            plans, found = plans + further, found + tried
     return Choice(plans, found, choose(found))
+
+
+def _best(found: Sequence[Figures]) -> float:
+    return max((each.snr_db for each in found if each.snr_db is not None), default=0.0)
 
 
 def choose(found: Sequence[Figures]) -> int:
     """Which plan wins; the first is the model as it is.
 
-    The first where none can be compiled: the compile stage says why.
+    The first where the chip could run none: the compile stage says why.
     """
-    base = found[0]
-    best = max((each.snr_db for each in found if each.snr_db is not None), default=0)
-    candidates = [
+    legal = [
         position
         for position, each in enumerate(found)
-        if each.snr_db is not None
-        and each.snr_db >= min(best, CLEAN_DB) - MARGIN_DB
-        and (_no_worse(each, base) or _wrong(base, best))
+        if each.refused is None and each.snr_db is not None
     ]
-    return min(candidates, key=lambda position: _rank(found[position]), default=0)
+    if not legal:
+        return 0
+    best = max(_decibels(found[position]) for position in legal)
+    bar = min(best, CLEAN_DB) - MARGIN_DB
+    base = found[0] if legal[0] == 0 and _decibels(found[0]) >= bar else None
+    candidates = [
+        position
+        for position in legal
+        if _decibels(found[position]) >= bar
+        and (base is None or _no_worse(found[position], base))
+    ]
+    return min(candidates, key=lambda position: _rank(found[position]))
 
 
-def _wrong(base: Figures, best: float) -> bool:
-    """Whether the model as it is comes out much worse than it might."""
-    return base.snr_db is not None and base.snr_db < min(best, CLEAN_DB) - MARGIN_DB
+def _decibels(plan: Figures) -> float:
+    assert plan.snr_db is not None
+    return plan.snr_db
 
 
 def _no_worse(plan: Figures, base: Figures) -> bool:
-    """Whether a plan has no more regions and CPU pads than the model as it is."""
-    pairs = ((plan.regions, base.regions), (plan.cpu_pads, base.cpu_pads))
-    return all(
-        before is None or (after is not None and after <= before)
-        for after, before in pairs
+    """Whether a plan has no more regions, CPU pads and noise than the model as it is.
+
+    Noise counts from MARGIN_DB on, here even where both are as good as any other.
+    """
+    assert plan.regions is not None
+    assert base.regions is not None
+    assert plan.cpu_pads is not None
+    assert base.cpu_pads is not None
+    return (
+        plan.regions <= base.regions
+        and plan.cpu_pads <= base.cpu_pads
+        and _decibels(plan) >= _decibels(base) - MARGIN_DB
     )
 
 

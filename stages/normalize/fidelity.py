@@ -1,4 +1,4 @@
-"""How near a compiled plan comes to the model, in nncase's simulator.
+"""How near a compiled plan comes to the model that it was made of.
 
 nncase 1.9 miscompiles more than is listed anywhere: crops and pads of maps that are odd
 in one direction and even in the other, for one. A plan is therefore run before it is

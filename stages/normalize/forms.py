@@ -13,15 +13,17 @@ from stages.normalize.plans import Plan
 VARIANTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("as it is", ()),
     ("3×3 kernels", ("kernels",)),
+    ("wide layers in parts", ("kernels", "wide")),
     ("rotated", ("rotation", "kernels")),
-    ("strides later", ("kernels", "later")),
-    ("rotated, strides later", ("rotation", "kernels", "later")),
+    ("rotated, wide layers in parts", ("rotation", "kernels", "wide")),
+    ("strides later", ("kernels", "wide", "later")),
+    ("rotated, strides later", ("rotation", "kernels", "wide", "later")),
 )
 """What plans are called, and which of the passes of CHOICES they have."""
 
 FALLBACKS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("picks apart", ("kernels", "apart")),
-    ("rotated, picks apart", ("rotation", "kernels", "apart")),
+    ("picks apart", ("kernels", "wide", "apart")),
+    ("rotated, picks apart", ("rotation", "kernels", "wide", "apart")),
 )
 """What is tried besides where nncase gets all of them wrong."""
 

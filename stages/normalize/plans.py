@@ -1,10 +1,9 @@
 """Compile the few legal forms of a model and keep the one that runs fastest.
 
 What a pad or a rotation costs depends on what nncase makes of its neighbours, so it is
-measured: each plan is compiled in a child process on a few pictures and simulated, its
-time is modelled by ``k210.cost``, and the least time, then the least memory wins, as
-long as it has no more regions and CPU pads than the model as it is, and its outputs are
-about as good as those of the best.
+measured: each plan is compiled on a few pictures, repaired as the compile stage does,
+and run on the host; its time is modelled by ``k210.cost``. ``stages.normalize.choice``
+says which wins.
 """
 
 from collections.abc import Sequence
@@ -16,11 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from k210 import cost, kmodel, limits
-from k210.child import Child
+from k210 import cost, kmodel
 from k210.errors import ModelError
-from k210.simulator import Simulator
-from stages.nncase_child import Request, Result, prepare
+from k210.kmodel import Kmodel
+from k210.reference import Reference
+from stages.compiling import compiled
+from stages.fit import require_fit, require_sound
+from stages.nncase_child import Request
 from stages.normalize.fidelity import Outputs, decibels, turned
 from stages.normalize.graph import Graph
 from stages.normalize.passes import Applied
@@ -52,8 +53,8 @@ class Plan:
 class Figures:
     """What a plan costs; all but ``refused`` are None where it does not compile.
 
-    ``ms`` is modelled; memory is in bytes; ``snr_db`` is that of the outputs in
-    nncase's simulator, before the compile stage repairs what can be.
+    ``refused`` says why the chip could not run it. ``ms`` is modelled; memory is in
+    bytes; ``snr_db`` is that of the outputs, as nncase's simulator would give them.
     """
 
     refused: str | None = None
@@ -71,8 +72,8 @@ class Compiler:
     """How plans are compiled and tried.
 
     ``upright`` holds a few pictures, uint8 N×C×H×W, and ``turned`` the same rotated;
-    ``expected`` is what TFLite makes of the first of them; ``range`` is what their
-    bytes stand for, ``timeout`` seconds for one plan.
+    ``expected`` is what TFLite makes of each, or nothing where it is not to be tried;
+    ``range`` is what their bytes stand for, ``timeout`` seconds for one plan.
     """
 
     upright: NDArray[np.uint8]
@@ -83,59 +84,44 @@ class Compiler:
     log: Path
 
     def kmodel(self, plan: Plan) -> bytes:
-        """What nncase makes of a plan.
+        """What nncase makes of a plan, repaired.
 
         Raises:
-            ModelError: it refuses, crashes or takes too long.
+            ModelError: its maps cannot fit, or nncase refuses it, crashes or takes too
+                long.
         """
         samples = self._samples(plan)
         request = Request(plan.serialized, samples, "no_clip", False, self.range)
         what = f"nncase compiling the model {plan.name}"
-        with Child(prepare, (), self.log, what) as child:
-            result: Result = child.ask(request, self.timeout)
-        return result.kmodel
+        return compiled(request, self.log, what, self.timeout).kmodel
 
     def measure(self, plan: Plan) -> Figures:
         """Compile a plan, read off what it costs and try it."""
         try:
-            data = self.kmodel(plan)
-            found = figures(data)
-            if found.refused or not self.expected:
+            parsed = kmodel.parse(self.kmodel(plan))
+            found = figures(parsed)
+            if not self.expected:
                 return found
-            return replace(found, snr_db=self._try(plan, kmodel.canonical(data)))
+            return replace(found, snr_db=self._try(plan, parsed))
         except ModelError as error:
             return Figures(refused=str(error))
 
     def _samples(self, plan: Plan) -> NDArray[np.uint8]:
         return self.turned if plan.rotation else self.upright
 
-    def _try(self, plan: Plan, data: bytes) -> float:
-        """The signal-to-noise ratio of a plan's kmodel in nncase's simulator."""
-        samples = self._samples(plan)[: len(self.expected)]
-        simulator = Simulator(data, self.log, self.timeout)
-        try:
-            outputs = simulator.infer([sample.tobytes() for sample in samples])
-        finally:
-            simulator.close()
+    def _try(self, plan: Plan, parsed: Kmodel) -> float:
+        """The signal-to-noise ratio of the outputs of a plan's kmodel."""
+        runs = Reference(parsed).infer_many(map(bytes, self._samples(plan)))
         rotations = [tensor.turned for tensor in plan.graph.outputs]
-        return round(decibels(turned(self.expected, rotations), outputs), 2)
+        return round(decibels(turned(self.expected, rotations), list(runs)), 2)
 
 
-def figures(data: bytes) -> Figures:
-    """What a kmodel costs.
-
-    Raises:
-        KmodelError: it cannot be read.
-    """
-    parsed = kmodel.parse(data)
+def figures(parsed: Kmodel) -> Figures:
+    """What a kmodel costs, and whether the chip could run it."""
     kinds = [op.kind for op in parsed.ops() if op.where == "cpu"]
     memory = parsed.memory()
-    refused = None
-    if memory.total > limits.SRAM:
-        have = limits.SRAM // limits.MIB
-        refused = f"needs {memory.total / limits.MIB:.2f} MiB and there are {have}"
     return Figures(
-        refused=refused,
+        refused=_refusal(parsed),
         ms=round(cost.model_ms(parsed), 3),
         regions=kinds.count("call"),
         cpu_ops=len(kinds) - kinds.count("call"),
@@ -143,6 +129,16 @@ def figures(data: bytes) -> Figures:
         total=memory.total,
         kpu_ram=memory.kpu_ram,
     )
+
+
+def _refusal(parsed: Kmodel) -> str | None:
+    """What the compile stage would say of a kmodel that it refuses."""
+    try:
+        require_fit(parsed)
+        require_sound(parsed)
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 def table(plans: Sequence[Plan], found: Sequence[Figures]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ on their input, so long as its weights are random, and prove nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,8 @@ NOISE = 2
 class Proof:
     """What was compared: how many inputs and maps, and where they differ most.
 
-    ``difference`` is a part of the map's scale; ``outputs`` the same of the outputs.
+    ``difference`` is a part of the map's scale; ``outputs`` the same of the outputs,
+    ``dynamic`` that as a part of what the outputs vary by from input to input.
     """
 
     inputs: int
@@ -36,6 +37,7 @@ class Proof:
     difference: float
     layer: str
     outputs: float
+    dynamic: float
 
 
 @dataclass
@@ -47,12 +49,15 @@ class _Pair:
     after: int
     scale: float = 0.0
     difference: float = 0.0
+    seen: list[Floats] = field(default_factory=list)
 
     @property
     def share(self) -> float:
-        if self.difference == 0:
-            return 0.0
-        return self.difference / self.scale if self.scale else float("inf")
+        return _share(self.difference, self.scale)
+
+    @property
+    def dynamic(self) -> float:
+        return _share(self.difference, float(np.ptp(self.seen, axis=0).max()))
 
     def count(self, expected: Floats, found: Floats) -> None:
         if self.tensor.turned:
@@ -64,6 +69,12 @@ class _Pair:
             gap = np.abs(found[finite] - expected[finite]).max()
             self.scale = max(self.scale, float(np.abs(expected[finite]).max()))
             self.difference = max(self.difference, float(gap))
+
+
+def _share(difference: float, scale: float) -> float:
+    if difference == 0:
+        return 0.0
+    return difference / scale if scale else float("inf")
 
 
 def prove(original: bytes, normalized: Graph, samples: Sequence[Floats]) -> Proof:
@@ -85,7 +96,10 @@ def prove(original: bytes, normalized: Graph, samples: Sequence[Floats]) -> Proo
         before.run(sample)
         after.run(np.flip(sample, (1, 2)) if source.turned else sample)
         for pair in pairs:
-            pair.count(before.value(pair.before), after.value(pair.after))
+            expected = before.value(pair.before)
+            pair.count(expected, after.value(pair.after))
+            if pair.tensor in normalized.outputs:
+                pair.seen.append(expected)
     return _judged(pairs, normalized, len(samples))
 
 
@@ -109,8 +123,15 @@ def _judged(pairs: Sequence[_Pair], graph: Graph, samples: int) -> Proof:
                 "the model"
             )
     worst = max(pairs, key=lambda pair: pair.share)
-    outputs = [pair.share for pair in pairs if pair.tensor in graph.outputs]
-    return Proof(samples, len(pairs), worst.share, worst.tensor.name, max(outputs))
+    outputs = [pair for pair in pairs if pair.tensor in graph.outputs]
+    return Proof(
+        inputs=samples,
+        maps=len(pairs),
+        difference=worst.share,
+        layer=worst.tensor.name,
+        outputs=max(pair.share for pair in outputs),
+        dynamic=max(pair.dynamic for pair in outputs),
+    )
 
 
 def adversarial(shape: Sequence[int], low: float, high: float) -> list[Floats]:

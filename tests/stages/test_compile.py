@@ -121,7 +121,7 @@ def test_every_op_says_why_it_is_there(imported_once: Path) -> None:
 
 def test_what_nncase_prints_goes_to_the_log(imported: Checkout) -> None:
     done = imported.stage("compile")
-    assert done.stdout == done.stderr == ""
+    assert "Generate code" not in done.stdout + done.stderr
     log = (imported.root / BUILD / "logs/compile.log").read_text(encoding="utf-8")
     assert "Generate code" in log
     assert "MEMORY USAGES" in log

@@ -216,3 +216,4 @@ def test_the_proof_is_recorded(imported_once: Path) -> None:
     assert proof["inputs"] > 10
     assert proof["maps"] >= 4
     assert proof["difference"] <= 1e-5
+    assert proof["dynamic"] <= 1e-4

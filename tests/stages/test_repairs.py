@@ -15,8 +15,12 @@ from k210 import kmodel
 from k210.errors import ModelError
 from k210.manifest import Manifest
 from stages import compile as compile_stage
-from stages.compile.fit import require_sound
+from stages import tflite
+from stages.fit import require_sound
 from stages.graph import STAGES
+from stages.normalize.fidelity import reference
+from stages.normalize.graph import read
+from stages.normalize.plans import Compiler, Plan
 from stages.repairs import in_words
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter")
@@ -36,6 +40,12 @@ def through_the_pipeline(
     manifest = Manifest.from_json(job.output("compile/manifest.json").read_bytes())
     assert manifest.kmodel_sha256 == hashlib.sha256(data).hexdigest()
     return data, json.loads(job.output("compile/placement.json").read_bytes())
+
+
+def expected_outputs(model: Path, pictures: Samples) -> list[list[Any]]:
+    floats = np.moveaxis(pictures, 1, 3).astype(np.float32) / np.float32(255)
+    outputs = [each.origin for each in read(tflite.read(model)).outputs]
+    return reference(model.read_bytes(), [n for n in outputs if n is not None], floats)
 
 
 def unlucky(model: Path, count: int, log: Path) -> tuple[bytes, Samples]:
@@ -72,6 +82,26 @@ def test_a_slope_that_wrapped_ruins_the_model_and_is_restored(
             "mul": 16384,
             "shift": each["before"]["shift"] - 1,
         }
+
+
+def test_a_plan_is_measured_as_it_will_be_repaired(
+    models: Path, tmp_path: Path
+) -> None:
+    path, log = models / "scaled_relu6.tflite", tmp_path / "log"
+    _, calibration = unlucky(path, 4, log)
+    compiler = Compiler(
+        upright=calibration,
+        turned=calibration,
+        expected=expected_outputs(path, calibration),
+        range=(0.0, 1.0),
+        timeout=120,
+        log=log,
+    )
+    plain = read(tflite.read(path))
+    found = compiler.measure(Plan("as it is", plain, plain, []))
+    assert found.refused is None
+    assert found.snr_db is not None
+    assert found.snr_db > 25
 
 
 def test_what_is_repaired_is_said_in_one_line() -> None:

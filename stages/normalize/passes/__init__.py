@@ -22,6 +22,7 @@ from stages.normalize.passes import (
     rotation,
     slices,
     transposed,
+    wide,
 )
 
 Change = tuple[Node, str]
@@ -37,7 +38,7 @@ LEGAL: tuple[tuple[str, Pass], ...] = (
 )
 """What every model goes through, in this order."""
 
-CHOICES = ("rotation", "kernels", "later", "apart")
+CHOICES = ("rotation", "kernels", "later", "apart", "wide")
 """Passes that a plan has or has not."""
 
 SHAPE: tuple[tuple[str, Pass], ...] = (
@@ -46,6 +47,7 @@ SHAPE: tuple[tuple[str, Pass], ...] = (
     ("kernels", kernels.embed),
     ("later", later.postpone),
     ("apart", apart.separate),
+    ("wide", wide.divide),
     ("loads", loads.split),
     ("refusals", refusals.refuse),
 )

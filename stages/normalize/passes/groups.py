@@ -101,7 +101,7 @@ def _split(graph: Graph, node: Node, groups: int) -> Changes:
     outputs = []
     for group, part in enumerate(inputs):
         each = node.output.shape[3] // groups
-        piece = node.part(graph, slice(group * each, (group + 1) * each))
+        piece = graph.part(node, slice(group * each, (group + 1) * each))
         piece.inputs[0] = part
         outputs.append(piece)
     graph.add(*outputs, before=node)

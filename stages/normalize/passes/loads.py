@@ -1,8 +1,7 @@
-"""Split convolutions whose weights the KPU cannot count, or that make too many maps.
+"""Split convolutions whose loads of weights the KPU cannot count.
 
-The KPU loads weights in pieces and counts them in six bits: nncase lets the count wrap
-beyond 64, silently. It makes at most 1024 channels; nncase moves wider layers to the
-CPU. Both are mended exactly by computing parts of the channels one after another.
+It loads weights in pieces and counts them in six bits: nncase lets the count wrap
+beyond 64, silently. Computing parts of the channels one after another is exact.
 """
 
 from k210 import limits
@@ -15,19 +14,30 @@ WEIGHTS_BYTES = 30720
 """Room for one load of weights, as nncase 1.9 counts it."""
 
 MAX_CHANNELS = 1024
+"""Of one KPU layer; nncase computes wider ones on the CPU, without loads."""
 
 
 def split(graph: Graph) -> Changes:
-    """Compute the output channels of large convolutions in parts."""
+    """Compute the output channels of layers with too many loads in parts."""
     changes: Changes = []
     for node in list(graph.nodes):
-        if node.kind != "CONV_2D" or node.kernel not in ((1, 1), (3, 3)):
-            continue
-        if (parts := _parts(node)) > 1:
-            why = f"{loads(node)} loads of weights, {node.output.shape[3]} channels"
-            pieces = _split(graph, node, parts)
-            changes += [(piece, f"one of {parts} parts: {why}") for piece in pieces]
+        if on_kpu(node) and node.output.shape[3] <= MAX_CHANNELS:
+            changes += in_parts(graph, node)
     return changes
+
+
+def on_kpu(node: Node) -> bool:
+    """Whether it is a convolution of a kernel that the KPU has; no depthwise one."""
+    return node.kind == "CONV_2D" and node.kernel in ((1, 1), (3, 3))
+
+
+def in_parts(graph: Graph, node: Node) -> Changes:
+    """Compute a convolution in as many parts as the KPU needs."""
+    if (parts := _parts(node)) == 1:
+        return []
+    why = f"{loads(node)} loads of weights, {node.output.shape[3]} channels"
+    pieces = _split(graph, node, parts)
+    return [(piece, f"one of {parts} parts: {why}") for piece in pieces]
 
 
 def loads(node: Node, outputs: int | None = None) -> int:
@@ -53,7 +63,7 @@ def _split(graph: Graph, node: Node, parts: int) -> list[Node]:
     outputs = node.output.shape[3]
     each = -(-outputs // parts)
     pieces = [
-        node.part(graph, slice(start, min(start + each, outputs)))
+        graph.part(node, slice(start, min(start + each, outputs)))
         for start in range(0, outputs, each)
     ]
     graph.add(*pieces, before=node)

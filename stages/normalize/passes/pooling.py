@@ -9,7 +9,13 @@ import numpy as np
 
 from stages import tflite
 from stages.normalize.geometry import Pixels
-from stages.normalize.graph import Graph, Node, Tensor, constant_tensor, new_node
+from stages.normalize.graph import (
+    Graph,
+    Node,
+    Tensor,
+    new_convolution,
+    new_node,
+)
 
 Changes = list[tuple[Node, str]]
 
@@ -75,26 +81,13 @@ def _multiply(graph: Graph, node: Node) -> None:
 
 def identity(graph: Graph, tensor: Tensor) -> Node:
     """A depthwise 1×1 convolution that computes a map once more."""
-    schema, channels = tflite.schema(), tensor.shape[3]
-    same = graph.fresh(tensor, "same", tensor.shape)
-    ones = np.ones((1, 1, 1, channels), np.float32)
-    zeros = np.zeros(channels, np.float32)
-    node = new_node(
+    channels = tensor.shape[3]
+    return new_convolution(
         "DEPTHWISE_CONV_2D",
-        [
-            tensor,
-            constant_tensor(f"{same.name}/ones", ones),
-            constant_tensor(f"{same.name}/zeros", zeros),
-        ],
-        [same],
-        padding=schema.Padding.VALID,
-        strideH=1,
-        strideW=1,
+        tensor,
+        np.ones((1, 1, 1, channels), np.float32),
+        np.zeros(channels, np.float32),
+        graph.fresh(tensor, "same", tensor.shape),
+        Pixels(0, 0, 0, 0),
         depthMultiplier=1,
-        dilationHFactor=1,
-        dilationWFactor=1,
-        fusedActivationFunction=schema.ActivationFunctionType.NONE,
     )
-    node.pixels = node.told = Pixels(0, 0, 0, 0)
-    node.padding = "VALID"
-    return node

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages import tflite
 from stages.normalize.geometry import Pixels
 from stages.normalize.graph import (
     Array,
@@ -18,6 +17,7 @@ from stages.normalize.graph import (
     Tensor,
     constant,
     constant_tensor,
+    new_convolution,
     new_node,
 )
 from stages.normalize.lower import strided_slice
@@ -72,8 +72,16 @@ def _expand(graph: Graph, node: Node) -> Node:
     high, wide = -(-height // stride_y), -(-width // stride_x)
     phases = (1, high, wide, stride_y * stride_x * channels)
     convolved = graph.fresh(node.output, "phases", phases)
-    made = _convolution(node, source, convolved, _phases(weights, rows, columns))
-    made.pixels = made.told = Pixels(-rows.offsets[0], 0, -columns.offsets[0], 0)
+    made = new_convolution(
+        "CONV_2D",
+        source,
+        _phases(weights, rows, columns),
+        _bias(node, phases[3]),
+        convolved,
+        Pixels(-rows.offsets[0], 0, -columns.offsets[0], 0),
+        fusedActivationFunction=getattr(node.options, "fusedActivationFunction", 0),
+    )
+    made.padding = node.padding
     graph.add(made, before=node)
     spread = (1, high * stride_y, wide * stride_x, channels)
     _spread(graph, node, convolved, spread)
@@ -95,30 +103,13 @@ def _phases(weights: Array, rows: _Axis, columns: _Axis) -> Array:
     return made.reshape(-1, *size, inputs)
 
 
-def _convolution(node: Node, source: Tensor, output: Tensor, weights: Array) -> Node:
-    schema, name = tflite.schema(), node.name
-    bias: Array = np.zeros(node.output.shape[3], np.float32)
-    if len(node.inputs) > _BIAS and node.inputs[_BIAS] is not None:
-        bias = constant(node, _BIAS)
-    repeated = np.tile(bias, len(weights) // len(bias))
-    fused = getattr(node.options, "fusedActivationFunction", 0)
-    made = new_node(
-        "CONV_2D",
-        [
-            source,
-            constant_tensor(f"{name}/weights", weights),
-            constant_tensor(f"{name}/bias", repeated),
-        ],
-        [output],
-        padding=schema.Padding.VALID,
-        strideH=1,
-        strideW=1,
-        dilationHFactor=1,
-        dilationWFactor=1,
-        fusedActivationFunction=fused,
-    )
-    made.padding = node.padding
-    return made
+def _bias(node: Node, channels: int) -> Array:
+    """The bias of all phases; zeros where there is none."""
+    given = node.inputs[_BIAS] if len(node.inputs) > _BIAS else None
+    each: Array = np.zeros(node.output.shape[3], np.float32)
+    if given is not None:
+        each = constant(node, _BIAS)
+    return np.tile(each, channels // len(each))
 
 
 def _spread(

@@ -7,8 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import make_checkout
+from numpy.typing import NDArray
+
+from stages import dataset, project
+from stages.interpret import Interpreter
 
 DATA = Path(os.environ.get("K210_DATA", "missing")) / "sign-digits"
 
@@ -30,6 +35,7 @@ check: {{samples: 100}}
 """
 
 pytestmark = [
+    pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter"),
     pytest.mark.long,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(not DATA.is_dir(), reason="$K210_DATA holds no sign-digits"),
@@ -61,6 +67,33 @@ def test_the_network_is_rotated_and_equal_sample_by_sample(signs: Path) -> None:
     assert ladder["normalized"]["agreement"] == 1
     assert ladder["normalized"]["accuracy"] == ladder["tflite"]["accuracy"]
     assert ladder["normalized"]["l1"] < 1e-5
+
+
+def test_every_picture_comes_out_the_same(signs: Path) -> None:
+    pictures = photographs(signs)
+    before = outputs(signs / "export/model.tflite", pictures)
+    turned = np.flip(pictures, (1, 2))
+    after = outputs(signs / "normalize/model.tflite", turned)
+    apart = np.abs(after - before).max(1)
+    assert len(apart) > 300
+    assert (apart <= 1e-5 * np.abs(before).max()).all()
+    other = outputs(signs / "normalize/model.tflite", pictures)
+    assert np.abs(other - before).max() > 0.1  # unless they are turned
+
+
+def photographs(build: Path) -> NDArray[np.float32]:
+    """The test pictures as the exported model takes them, N×H×W×C."""
+    root = build.parents[1]
+    settings = project.load(project.select(root, None), root)
+    split = read(build / "train/split.json")
+    test = dataset.load_recorded(settings.data, root, split).test
+    spec = dataset.input_of(settings.data)
+    return spec.to_float(spec.prepare_batch(test.images))
+
+
+def outputs(model: Path, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    run = Interpreter(model).run
+    return np.concatenate([run(each[np.newaxis])[0] for each in pictures])
 
 
 def test_it_needs_fewer_regions_and_the_simulator_agrees(signs: Path) -> None:

@@ -10,6 +10,7 @@ from random_nets import Random
 
 from k210.errors import ModelError
 from stages.normalize.forms import forms
+from stages.normalize.graph import read
 from stages.normalize.plans import Figures
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter")
@@ -28,18 +29,34 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
     judge.close()
 
 
+def legal(model: bytes) -> bool:
+    """Whether it is not refused; if it is, then by the name of one of its layers."""
+    said = refusal(model)
+    names = [node.name for node in read(parsed(model)).nodes]
+    assert said is None or any(repr(name) in said for name in names)
+    return said is None
+
+
+def refusal(model: bytes) -> str | None:
+    try:
+        forms(parsed(model))
+    except ModelError as error:
+        return str(error)
+    return None
+
+
 def compared(judge: Judge, seeds: Sequence[int]) -> list[Pair]:
     """Those that nncase alone compiles, and compiles right."""
     found = []
     for seed in seeds:
         model = Random(seed).model()
-        _, after, _ = judge.best(model)
         try:
             before = judge.alone(model)
         except ModelError:
             continue
-        if before.snr_db is not None and before.snr_db >= RIGHT_DB:
-            found.append((before, after))
+        right = before.snr_db is not None and before.snr_db >= RIGHT_DB
+        if right and legal(model):
+            found.append((before, judge.best(model)[1]))
     return found
 
 
@@ -57,12 +74,13 @@ def require_no_worse(pairs: Sequence[Pair]) -> None:
         assert after.snr_db is not None
         changes.append(after.snr_db - before.snr_db)
     assert min(changes) >= -3
-    assert statistics.median(changes) >= -0.01  # float rounding of equal kmodels
+    assert statistics.median(changes) >= 0
 
 
 def every_plan_is_exact(seeds: Sequence[int]) -> None:
-    for seed in seeds:
-        model = Random(seed).model()
+    models = [model for seed in seeds if legal(model := Random(seed).model())]
+    assert len(models) > 0.9 * len(seeds)
+    for model in models:
         for plan in forms(parsed(model)):
             assert proof(model, plan).difference <= 1e-5
 
