@@ -58,6 +58,11 @@ class Layer:
     window: Window
     likeness: Likeness
 
+    @property
+    def mapped(self) -> tuple[int, ...]:
+        """The operation's output as N×C×H×W."""
+        return _mapped(self.op.shape)
+
 
 class Atlas:
     """All operations of a kmodel that compute, against a float graph.
@@ -93,7 +98,7 @@ class Atlas:
         for layers in self._candidates.values():
             for layer in layers:
                 expected = tensors[layer.number]
-                found = traced[layer.op.id].reshape(_mapped(layer.op.shape))
+                found = traced[layer.op.id].reshape(layer.mapped)
                 layer.likeness.add(
                     layer.window.of(found, *expected.shape[2:]), expected
                 )
