@@ -186,6 +186,7 @@ STAGES: tuple[Stage, ...] = (
             "normalize/model.tflite",
             "compile/model.kmodel",
             "compile/manifest.json",
+            "compile/placement.json",
             "flash/receipt.json",
         ),
         outputs=("check/check.json", "check/pictures.npz"),

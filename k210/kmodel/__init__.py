@@ -28,6 +28,7 @@ from k210.kmodel.layer import (
     Segment,
 )
 from k210.kmodel.model import Kmodel, Memory, Op, parse
+from k210.kmodel.parts import part_at
 from k210.kmodel.repair import Jump, Repair, jumps, repair
 from k210.kmodel.tensor_ops import (
     BinaryOp,
@@ -77,5 +78,6 @@ __all__ = [
     "kpu_map_bytes",
     "kpu_row_layout",
     "parse",
+    "part_at",
     "repair",
 ]

@@ -6,28 +6,27 @@ board has it in flash). Where two neighbours differ, the step between them is wh
 to look.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from k210 import slot
 from k210.board import Board
-from k210.errors import BoardError, UserError
+from k210.errors import UserError
 from k210.kmodel import parse
 from k210.manifest import Manifest
-from k210.reference import Reference
 from stages import dataset
 from stages.artifacts import read_json, write_json
 from stages.boards import opened
+from stages.check.devices import require_flashed
 from stages.check.ladder import Floats, Step
 from stages.check.mistakes import Mistakes
 from stages.check.modelled import memory, modelled
+from stages.check.steps import Prepared, predictors
+from stages.check.tracing import traced
 from stages.dataset import Split
-from stages.interpret import Interpreter
 from stages.verdict import failures, notes
 
 if TYPE_CHECKING:
@@ -36,19 +35,11 @@ if TYPE_CHECKING:
 CHUNK = 32
 """Samples that are taken through all steps before the next ones."""
 
+ROUNDING = 1e-4
+"""Of the largest value: by how much float arithmetic may make answers differ."""
+
 JUDGED = {"min_accuracy", "max_drop", "min_agreement"}
 """The settings that are thresholds."""
-
-
-class _Prepared(NamedTuple):
-    """Samples, uint8 N×C×H×W: as the board takes them, and not rotated."""
-
-    board: NDArray[np.uint8]
-    upright: NDArray[np.uint8]
-
-
-Predict = Callable[[_Prepared], list[list[Floats]]]
-"""From prepared samples to the outputs of each, upright, batch of one."""
 
 
 def run(job: "Job") -> "Metrics":
@@ -70,8 +61,8 @@ def run(job: "Job") -> "Metrics":
         climbed = _climb(job, board, kmodel, manifest, test, data.classes)
         identity, engine = board.identity(), board.engine
         timings = board.timings()
-    steps, mistakes = climbed
-    ladder = [step.row(step is steps[0]) for step in steps]
+        trace = traced(job, board, manifest, test, climbed.ladder, climbed.different)
+    steps, ladder, mistakes = climbed.steps, climbed.ladder, climbed.mistakes
     thresholds = settings.check
     misses = failures(
         ladder,
@@ -100,6 +91,7 @@ def run(job: "Job") -> "Metrics":
             "source": "modelled" if settings.board.port == "virtual" else "measured",
             "seconds": timings,
         },
+        "trace": trace,
         "memory": memory(parsed),
         "kmodel_sha256": manifest.kmodel_sha256,
     }
@@ -144,12 +136,22 @@ def _require_judgeable(job: "Job", manifest: Manifest, test: Split) -> None:
 
 def _load(board: Board, address: int, kmodel: bytes) -> None:
     """Load the model from flash, if it is the compiled one."""
-    if slot.kmodel_digest(board, address) != hashlib.sha256(kmodel).digest():
-        raise BoardError(
-            f"the model in the board's flash at {address:#x} is not the compiled one; "
-            "run the flash stage"
-        )
+    require_flashed(board, address, kmodel)
     board.load(address)
+
+
+@dataclass(frozen=True)
+class _Climbed:
+    """The steps, their rows, the device's mistakes.
+
+    ``different`` is the first sample that the device answers otherwise than the
+    reference does, if there is one.
+    """
+
+    steps: list[Step]
+    ladder: list[dict[str, Any]]
+    mistakes: Mistakes
+    different: int | None
 
 
 def _climb(
@@ -159,29 +161,46 @@ def _climb(
     manifest: Manifest,
     test: Split,
     classes: tuple[str, ...] | None,
-) -> tuple[list[Step], Mistakes]:
+) -> _Climbed:
     """Take all samples through all steps, a chunk at a time."""
     spec, mistakes = manifest.inputs[0], Mistakes()
     upright = replace(spec, rotation=0)
-    predictors = _predictors(job, board, kmodel, manifest)
+    ways = predictors(job, board, kmodel, manifest)
     count = len(classes) if classes else None
-    steps = [Step(name, count, job.settings.check.top_k) for name in predictors]
+    steps = [Step(name, count, job.settings.check.top_k) for name in ways]
+    different: int | None = None
     with job.console.progress("samples", len(test)) as advance:
         for start in range(0, len(test), CHUNK):
             images = test.images[start : start + CHUNK]
-            prepared = _Prepared(
+            prepared = Prepared(
                 spec.prepare_batch(images), upright.prepare_batch(images)
             )
-            first: list[list[Floats]] | None = None
-            for step, predict in zip(steps, predictors.values(), strict=True):
-                outputs = predict(prepared)
-                first = outputs if first is None else first
-                for row in _samples(outputs, first, test.labels, start):
+            answers = [predict(prepared) for predict in ways.values()]
+            for step, outputs in zip(steps, answers, strict=True):
+                for row in _samples(outputs, answers[0], test.labels, start):
                     step.add(*row[1:])
                     if step is steps[-1]:
                         mistakes.add(*row)
+            if different is None:
+                different = _different(answers[-2], answers[-1], start)
             advance(start + len(images), "")
-    return steps, mistakes
+    return _Climbed(
+        steps, [step.row(step is steps[0]) for step in steps], mistakes, different
+    )
+
+
+def _different(
+    reference: list[list[Floats]], device: list[list[Floats]], start: int
+) -> int | None:
+    """The first sample that two steps answer differently, but for float rounding."""
+    for index, (expected, found) in enumerate(
+        zip(reference, device, strict=True), start
+    ):
+        for one, other in zip(expected, found, strict=True):
+            gap = float(np.abs(one - other).max())
+            if not gap <= ROUNDING * float(np.abs(one).max()):
+                return index
+    return None
 
 
 def _samples(
@@ -193,68 +212,6 @@ def _samples(
     """Each sample of a chunk: its index, its outputs, the first step's, its label."""
     for index, (found, expected) in enumerate(zip(outputs, first, strict=True), start):
         yield index, found, expected, None if labels is None else int(labels[index])
-
-
-def _predictors(
-    job: "Job", board: Board, kmodel: bytes, manifest: Manifest
-) -> dict[str, Predict]:
-    """Each step's way from prepared samples to outputs, in the ladder's order."""
-    spec = manifest.inputs[0]
-    predictors: dict[str, Predict] = {}
-    if job.has("train/model.keras"):
-        trained = dataset.training_input_of(job.settings.data)
-        predictors["float"] = _keras(job, trained.to_float)
-    exported = Interpreter(job.input("export/model.tflite"))
-    predictors["tflite"] = lambda prepared: list(
-        exported.run_many(spec.to_float(prepared.upright))
-    )
-    normalized = Interpreter(job.input("normalize/model.tflite"))
-    predictors["normalized"] = lambda prepared: [
-        _upright(manifest, outputs)
-        for outputs in normalized.run_many(spec.to_float(prepared.board))
-    ]
-    reference = Reference(kmodel)
-    predictors["reference"] = lambda prepared: [
-        _restored(manifest, outputs)
-        for outputs in reference.infer_many(each.tobytes() for each in prepared.board)
-    ]
-    predictors["device"] = lambda prepared: [
-        _restored(manifest, outputs)
-        for outputs in board.infer_many(each.tobytes() for each in prepared.board)
-    ]
-    return predictors
-
-
-def _keras(job: "Job", to_float: Callable[[NDArray[np.uint8]], Floats]) -> Predict:
-    import keras
-
-    model = keras.models.load_model(job.input("train/model.keras"))
-
-    def predict(prepared: _Prepared) -> list[list[Floats]]:
-        outputs = model.predict_on_batch(to_float(prepared.upright))
-        return [[output[np.newaxis]] for output in outputs]
-
-    return predict
-
-
-def _upright(manifest: Manifest, outputs: list[Floats]) -> list[Floats]:
-    """The normalized model's outputs, N×H×W×C, as the exported one gives them."""
-    return [
-        replace(spec, shape=values.shape, layout="NHWC").restore(values)
-        if spec.layout == "NCHW"
-        else values
-        for spec, values in zip(manifest.outputs, outputs, strict=True)
-    ]
-
-
-def _restored(manifest: Manifest, outputs: list[bytes]) -> list[Floats]:
-    """The board's outputs as the float model lays them out: float32, NHWC."""
-    restored = []
-    for spec, raw in zip(manifest.outputs, outputs, strict=True):
-        values = np.frombuffer(raw, "<f4").reshape(spec.shape)
-        values = spec.restore(values)
-        restored.append(np.moveaxis(values, 1, 3) if spec.layout == "NCHW" else values)
-    return restored
 
 
 def _metrics(

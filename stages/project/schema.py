@@ -233,6 +233,14 @@ class Check(Section):
         description="Besides the best score, count how often the right class is among "
         "this many best ones, where there are more classes.",
     )
+    trace: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether to compare the feature maps of a few pictures, layer by "
+        "layer, and name the first one that is wrong with the likely cause. auto: on the "
+        "host, and before or on the board where a step of the ladder loses more than "
+        "its share; always: every tensor of the board as well; never: only the "
+        "outputs are compared.",
+    )
     min_accuracy: Fraction | None = Field(
         None,
         description="Least fraction of pictures the board must get right; null: any.",

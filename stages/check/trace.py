@@ -1,0 +1,316 @@
+"""The first layer that is wrong, step by step along the ladder.
+
+What needs no picture is looked at first (is the model's input what the data says, are
+the kmodel's weights and tables what nncase made), then every map of a few pictures is
+compared: Keras with the exported model, that with the normalized one, that with the
+kmodel on the host, and that with the device.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from k210.board import Board
+from k210.kmodel import Kmodel
+from k210.manifest import Input
+from k210.reference import Reference
+from stages.check.causes import (
+    Cause,
+    Sample,
+    cause,
+    changed_weights,
+    table_causes,
+    weights_cause,
+)
+from stages.check.devices import all_differences, first_difference
+from stages.check.maps import Atlas, Layer
+from stages.check.network import Network, planar
+from stages.check.shares import losing
+from stages.check.unlike import Maps, Suspect, first_unlike
+
+Array = NDArray[Any]
+Bytes = NDArray[np.uint8]
+Row = Mapping[str, Any]
+
+PICTURES = 8
+"""Of the test split, whose maps are compared."""
+
+SOUND_DB = 35.0
+"""As good as a map of 8 bits is taken to be, even where nothing was lost before."""
+
+FALL_DB, POOR_DB = 8.0, 25.0
+"""A layer that loses so much against its inputs, and ends below this, is wrong."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """What is compared: files of the float models, the kmodel and its names.
+
+    ``compiled`` is the float file that nncase was given, ``named`` the tensor that
+    each of the kmodel's operations is called after.
+    """
+
+    exported: Path
+    normalized: Path
+    compiled: Path
+    kmodel: Kmodel
+    named: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The same pictures as the board takes them and upright, uint8 N×C×H×W.
+
+    ``keras`` gives the maps of the float model for upright ones, by layer.
+    """
+
+    board: Bytes
+    upright: Bytes
+    keras: "KerasMaps | None"
+
+
+class KerasMaps:
+    """Every map of a Keras model.
+
+    Args:
+        path: the model's file.
+        to_float: from prepared bytes N×C×H×W to what it was trained on.
+    """
+
+    def __init__(self, path: Path, to_float: Callable[[Bytes], Array]) -> None:
+        self._path, self._to_float = path, to_float
+
+    def of(self, prepared: Bytes) -> list[Maps]:
+        """By layer, its map for each picture, 1×C×H×W."""
+        import keras
+
+        model = keras.models.load_model(self._path)
+        outputs = [
+            layer.output
+            for layer in model.layers
+            if hasattr(layer.output, "shape") and len(layer.output.shape) in (2, 4)
+        ]
+        probe = keras.Model(model.inputs, outputs)
+        found = probe.predict_on_batch(self._to_float(prepared))
+        return [
+            [planar(one[np.newaxis]) for one in np.asarray(values)] for values in found
+        ]
+
+
+class Trace:
+    """The search, for one finished ladder.
+
+    Args:
+        models: what is compared.
+        spec: the model's input, as the manifest has it.
+        wanted: the same as the project's data says.
+        ladder: the rows of ``check.json``.
+    """
+
+    def __init__(
+        self, models: Models, spec: Input, wanted: Input, ladder: Sequence[Row]
+    ) -> None:
+        self._models, self._spec, self._wanted = models, spec, wanted
+        self._losing = losing(ladder)
+        self._atlas = Atlas(models.kmodel, Network(models.compiled), models.named)
+        self._samples: list[Sample] = []
+
+    def run(
+        self, board: Board, pictures: Pictures, different: int | None, always: bool
+    ) -> dict[str, Any]:
+        """What ``check.json`` holds under ``trace``.
+
+        Args:
+            board: with the model loaded.
+            pictures: a few of the test split.
+            different: which of them the device answers otherwise than the reference.
+            always: compare every tensor of the first picture on the device.
+        """
+        self._compare(pictures.board)
+        layers = self._atlas.layers()
+        rows = [_row(self._atlas, layer, layers) for layer in layers]
+        found = next(self._found(board, pictures, different, layers), None)
+        told: dict[str, Any] = {
+            "pictures": len(pictures.board),
+            "losing": self._losing,
+            "layers": rows,
+            "first_wrong": found,
+        }
+        if always:
+            first = pictures.board[0].tobytes()
+            expected = self._samples[0].traced
+            told["device_differs"] = all_differences(
+                board, self._models.kmodel, expected, first
+            )
+        return told
+
+    @property
+    def _limits(self) -> tuple[float, float]:
+        low, high = self._spec.range
+        return low, high
+
+    def _compare(self, pictures: Bytes) -> None:
+        reference = Reference(self._models.kmodel)
+        wanted, network = self._atlas.wanted(), self._atlas.network
+        for picture in pictures:
+            floats = self._spec.to_float(picture[np.newaxis])
+            traced = reference.trace(picture.tobytes())
+            network.run(floats)
+            self._atlas.add(traced, {each: network.planar(each) for each in wanted})
+            self._samples.append(Sample(floats, traced))
+
+    def _found(
+        self,
+        board: Board,
+        pictures: Pictures,
+        different: int | None,
+        layers: Sequence[Layer],
+    ) -> Iterator[dict[str, Any]]:
+        """Whatever is wrong, in the order of the ladder."""
+        yield from self._input()
+        if "tflite" in self._losing and pictures.keras is not None:
+            known = pictures.keras.of(pictures.upright)
+            yield from self._float_step("tflite", known, pictures.upright, False)
+        if "normalized" in self._losing:
+            network = Network(self._models.exported)
+            upright = self._floats(pictures.upright)
+            known = _all_maps(network, upright)
+            turned = self._spec.rotation == 180
+            yield from self._float_step("normalized", known, pictures.board, turned)
+        yield from self._unsound(layers)
+        yield from self._falling(layers)
+        if "device" in self._losing or different is not None:
+            yield from self._device(board, pictures, different or 0)
+
+    def _floats(self, prepared: Bytes) -> list[Array]:
+        return [self._spec.to_float(each[np.newaxis]) for each in prepared]
+
+    def _input(self) -> Iterator[dict[str, Any]]:
+        """Whether the deployed model's input is what the data section says."""
+        for name in ("color", "range", "mean", "std", "resize", "shape"):
+            has, wanted = getattr(self._spec, name), getattr(self._wanted, name)
+            if has != wanted:
+                kind = "channel order" if name == "color" else f"input {name}"
+                words = (
+                    f"the manifest's input has {name} {_shown(has)} and data says "
+                    f"{_shown(wanted)}: the pictures are prepared in another way than "
+                    "the model was trained on; run the quantize stage again"
+                )
+                yield _told("tflite", None, self._spec.name, Cause(kind, words))
+
+    def _float_step(
+        self,
+        step: str,
+        known: Sequence[Maps],
+        pictures: Bytes,
+        turned: bool,
+    ) -> Iterator[dict[str, Any]]:
+        models = self._models
+        network = Network(models.exported if step == "tflite" else models.normalized)
+        suspect = first_unlike(
+            network, self._floats(pictures), known, self._limits, turned
+        )
+        if suspect is not None:
+            yield _suspected(step, suspect)
+
+    def _unsound(self, layers: Sequence[Layer]) -> Iterator[dict[str, Any]]:
+        """Weights and tables that cannot be what nncase made, samples or not."""
+        for layer in layers:
+            if layer.op.kind != "kpu_conv2d":
+                continue
+            changed = changed_weights(self._atlas, layer.op.id, layer.tensor)
+            if changed is not None and (changed.isolated or changed.reversed_order):
+                yield self._wrong(layer, layers, weights_cause(changed))
+            for found in table_causes(self._models.kmodel, layer.op.id):
+                yield self._wrong(layer, layers, found)
+
+    def _falling(self, layers: Sequence[Layer]) -> Iterator[dict[str, Any]]:
+        """The first layer that is much worse than what it works on."""
+        for layer in layers:
+            row = _row(self._atlas, layer, layers)
+            snr, fall = row["snr_db"], row["fall_db"]
+            if snr is not None and fall >= FALL_DB and snr < POOR_DB:
+                found = cause(self._atlas, layer, self._samples, self._limits)
+                yield self._wrong(layer, layers, found)
+
+    def _wrong(
+        self, layer: Layer, layers: Sequence[Layer], found: Cause
+    ) -> dict[str, Any]:
+        told = _told("reference", layer.op.id, layer.tensor, found)
+        told.update(_row(self._atlas, layer, layers))
+        if layer.op.kind == "kpu_conv2d":
+            told["table"] = _table(self._models.kmodel, layer.op.id)
+        return told
+
+    def _device(
+        self, board: Board, pictures: Pictures, different: int
+    ) -> Iterator[dict[str, Any]]:
+        """The operation that the device computes otherwise."""
+        picture = pictures.board[different].tobytes()
+        expected = self._samples[different].traced
+        found = first_difference(board, self._models.kmodel, expected, picture)
+        if found is not None:
+            tensor = self._models.named.get(found.op, "")
+            yield _told("device", found.op, tensor, found.cause)
+
+
+def _told(step: str, op: str | None, tensor: str, found: Cause) -> dict[str, Any]:
+    return {"step": step, "op": op, "tensor": tensor, **_because(found)}
+
+
+def _because(found: Cause) -> dict[str, str]:
+    return {"cause": found.kind, "words": found.words}
+
+
+def _suspected(step: str, suspect: Suspect) -> dict[str, Any]:
+    told = _told(step, None, suspect.tensor, suspect.cause)
+    return {**told, "kind": suspect.kind, "snr_db": suspect.snr_db}
+
+
+def _all_maps(network: Network, samples: Sequence[Array]) -> list[Maps]:
+    maps: dict[int, Maps] = {node.output: [] for node in network.nodes}
+    for sample in samples:
+        network.run(sample)
+        for number, found in maps.items():
+            found.append(network.planar(number))
+    return list(maps.values())
+
+
+def _row(atlas: Atlas, layer: Layer, layers: Sequence[Layer]) -> dict[str, Any]:
+    """One layer of ``check.json``'s trace."""
+    likeness = layer.likeness
+    noise = {each.op.id: each.likeness.snr_db for each in layers}
+    before = [noise.get(each) for each in atlas.before(layer.op.id)]
+    best = min([SOUND_DB, *(each for each in before if each is not None)])
+    snr = likeness.snr_db
+    return {
+        "op": layer.op.id,
+        "tensor": atlas.network.names[layer.number],
+        "kind": layer.op.kind,
+        "where": layer.op.where,
+        "snr_db": _rounded(snr),
+        "fall_db": 0.0 if snr is None else round(best - snr, 2),
+        "range": likeness.range and [_rounded(end) for end in likeness.range],
+        "seen": [_rounded(likeness.low), _rounded(likeness.high)],
+        "steps": likeness.steps or None,
+        "saturated": round(likeness.saturated, 5),
+    }
+
+
+def _table(model: Kmodel, op_id: str) -> list[dict[str, int]]:
+    table = model.activation(dict(model.convs())[op_id])
+    return [asdict(segment) for segment in table.segments]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " to ".join(f"{each:g}" for each in value)
+    return str(value)

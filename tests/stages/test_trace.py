@@ -1,0 +1,148 @@
+"""Faults that users meet, planted between the stages, and where the check sees them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from traced import CALIBRATION, Deployed, network, pictures
+
+from k210 import kmodel
+from k210.board import Board
+from k210.errors import BoardError
+from k210.kmodel import ActivationTable, Conv2d
+from stages import check
+from stages.boards import opened
+
+pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter")
+
+SECOND = "k0.3"
+"""The second convolution; the first one's map goes to the addition as well."""
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    return Deployed(tmp_path_factory.mktemp("traced") / "checkout", network())
+
+
+@pytest.fixture(scope="module")
+def sound(deployed: Deployed) -> bytes:
+    """The kmodel without any fault."""
+    return deployed.compile()
+
+
+@pytest.fixture(scope="module")
+def checked(deployed: Deployed, sound: bytes) -> Any:
+    return plant(deployed, sound)
+
+
+def plant(deployed: Deployed, data: bytes) -> Any:
+    """What the check says of that kmodel."""
+    deployed.write("compile/model.kmodel", data)
+    return deployed.check()
+
+
+def layer(data: bytes, op_id: str) -> tuple[kmodel.Kmodel, Conv2d]:
+    model = kmodel.parse(data)
+    return model, dict(model.convs())[op_id]
+
+
+def test_a_sound_model_has_no_wrong_layer(checked: Any) -> None:
+    assert checked["trace"]["first_wrong"] is None
+    assert checked["trace"]["losing"] == []
+
+
+def test_every_layer_is_compared_with_its_tensor(checked: Any) -> None:
+    rows = checked["trace"]["layers"]
+    assert [row["tensor"].rsplit("_", 1)[0] for row in rows] == [
+        *("conv_2d", "conv_2d", "conv_2d", "add", "conv_2d", "mean"),
+        "fully_connected",
+    ]
+    assert all(row["snr_db"] > 30 for row in rows)
+    assert {row["where"] for row in rows} == {"kpu", "cpu"}
+
+
+def test_a_wrapped_slope_is_named(deployed: Deployed, sound: bytes) -> None:
+    model, conv = layer(sound, SECOND)
+    start = model.file_offset(conv.activation)
+    table = model.activation(conv)
+    steep = max(
+        range(1, 16), key=lambda i: (table.segments[i].mul, table.segments[i].bias)
+    )
+    raw = bytearray(table.pack())
+    raw[8 * steep + 1 : 8 * steep + 3] = (-(2**15)).to_bytes(2, "little", signed=True)
+    assert ActivationTable.unpack(bytes(raw)).segments[steep].mul == -(2**15)
+    planted = sound[:start] + bytes(raw) + sound[start + len(raw) :]
+    found = plant(deployed, planted)["trace"]["first_wrong"]
+    assert (found["step"], found["op"]) == ("reference", SECOND)
+    assert found["cause"] == "wrapped slope"
+    assert f"segment {steep} of its activation table falls" in found["words"]
+    assert found["table"][steep]["mul"] == -(2**15)
+
+
+def test_one_flipped_bit_of_a_weight_is_named(deployed: Deployed, sound: bytes) -> None:
+    model, conv = layer(sound, SECOND)
+    place = model.file_offset(conv.weights) + 37
+    planted = bytearray(sound)
+    planted[place] ^= 0x80
+    found = plant(deployed, bytes(planted))["trace"]["first_wrong"]
+    assert (found["step"], found["op"]) == ("reference", SECOND)
+    assert found["tensor"] == "conv_2d_1"
+    assert found["cause"] == "weights"
+    assert f"byte {place:#x} of the kmodel, weight (3, 1, 0, 0)" in found["words"]
+
+
+def test_a_flipped_byte_in_flash_is_found_before_anything_runs(
+    deployed: Deployed, checked: Any, sound: bytes
+) -> None:
+    plant(deployed, sound)
+    model, conv = layer(sound, SECOND)
+    place = model.file_offset(conv.weights) + 37
+    flash = deployed.path("board/flash.bin")
+    image = bytearray(flash.read_bytes())
+    image[0x101000 + place] ^= 0x80
+    flash.write_bytes(bytes(image))
+    with pytest.raises(BoardError, match="is damaged") as refused:
+        deployed.run(check, "check")
+    sentence = str(refused.value)
+    assert f"1 byte differs, the first at {place:#x} of the kmodel" in sentence
+    assert f"the weights of {SECOND}" in sentence
+
+
+def test_swapped_colours_in_the_compiled_model_are_named(deployed: Deployed) -> None:
+    deployed.write("normalize/model.tflite", network(reverse=True))
+    deployed.compile()
+    deployed.write("normalize/model.tflite", network())
+    found = deployed.check()["trace"]["first_wrong"]
+    assert (found["step"], found["op"]) == ("reference", "k0.1")
+    assert found["cause"] == "channel order"
+
+
+def test_swapped_colours_in_the_manifest_are_named(deployed: Deployed) -> None:
+    deployed.compile()
+    manifest = deployed.path("compile/manifest.json")
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.replace('"rgb"', '"bgr"'), encoding="utf-8")
+    found = deployed.check()["trace"]["first_wrong"]
+    assert (found["step"], found["tensor"]) == ("tflite", "input")
+    assert found["cause"] == "channel order"
+    assert "has color bgr and data says rgb" in found["words"]
+
+
+def test_calibration_in_the_wrong_range_is_named(deployed: Deployed) -> None:
+    deployed.compile(pictures()[:CALIBRATION] // 8)
+    found = deployed.check()["trace"]["first_wrong"]
+    assert (found["step"], found["op"]) == ("reference", "k0.1")
+    assert found["cause"] == "calibration range"
+    assert "the calibration pictures do not reach as far as these" in found["words"]
+    assert found["range"][1] < found["seen"][1] / 3
+
+
+def test_another_padding_in_the_compiled_model_is_named(deployed: Deployed) -> None:
+    deployed.write("normalize/model.tflite", network(before=1))
+    deployed.compile()
+    deployed.write("normalize/model.tflite", network())
+    found = deployed.check()["trace"]["first_wrong"]
+    assert (found["step"], found["tensor"]) == ("reference", "conv_2d_5")
+    assert found["cause"] == "padding"
+    assert "pads its map by 1 above and 1 on the left, and this one" in found["words"]
