@@ -65,8 +65,9 @@ def run(job: "Job") -> "Metrics":
     kmodel = job.input("compile/model.kmodel").read_bytes()
     manifest = Manifest.from_json(job.input("compile/manifest.json").read_bytes())
     _require_judgeable(job, manifest, test)
-    with opened(job) as board:
-        _load(board, read_json(job.input("flash/receipt.json"))["slot"], kmodel)
+    receipt = read_json(job.input("flash/receipt.json"))
+    with opened(job, receipt.get("entry")) as board:
+        _load(board, receipt["slot"], kmodel)
         climbed = _climb(job, board, kmodel, manifest, test, data.classes)
         identity, engine = board.identity(), board.engine
         timings = board.timings()
@@ -97,7 +98,7 @@ def run(job: "Job") -> "Metrics":
         **mistakes.rows(),
         "modelled": told,
         "timings": {
-            "source": "modelled" if settings.board.port == "virtual" else "measured",
+            "source": "modelled" if identity["kind"] == "virtual" else "measured",
             "seconds": timings,
         },
         "memory": memory(parsed),
