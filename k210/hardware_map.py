@@ -323,7 +323,8 @@ def _power(value: Any) -> Power:
     """YAML takes unquoted keys `on` and `off` for true and false."""
     if not isinstance(value, Mapping):
         raise ValueError("expected a mapping with on, off or cycle")
-    given = {{True: "on", False: "off"}.get(key, key): value[key] for key in value}
+    named: dict[Any, Any] = {True: "on", False: "off"}
+    given = {str(named.get(key, key)): value[key] for key in value}
     if set(given) - {"on", "off", "cycle"}:
         raise ValueError("expected a mapping with on, off or cycle")
     return Power(**{key: _words(each) for key, each in given.items()})

@@ -11,6 +11,7 @@ import pytest
 
 from k210 import board_lock
 from k210.board_lock import Busy, holder, locked
+from k210.errors import BoardError
 
 HOLD = """
 import sys
@@ -140,7 +141,7 @@ def test_a_lock_is_no_way_to_write_elsewhere(folder: Path, tmp_path: Path) -> No
     file.unlink()
     file.symlink_to(tmp_path / "victim")
     with (
-        pytest.raises(board_lock.BoardError, match="cannot be used"),
+        pytest.raises(BoardError, match="cannot be used"),
         locked({"dock": "d"}, "one", timeout=0),
     ):
         pass
