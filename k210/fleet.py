@@ -63,6 +63,15 @@ def opened(entry: BoardEntry, log: Path) -> Iterator[Board]:
         _switch(entry, "off", entry.power.off, log)
 
 
+def cycle(entry: BoardEntry, log: Path) -> None:
+    """Switch a board's power off and on, where the map says how.
+
+    Raises:
+        BoardError: the command fails.
+    """
+    _switch(entry, "cycle", entry.power.cycle, log)
+
+
 def _open(entry: BoardEntry, log: Path) -> Board:
     try:
         device = board.open(entry.spec(log))

@@ -26,6 +26,7 @@ from stages.boards import opened
 from stages.check.ladder import Floats, Step
 from stages.check.mistakes import Mistakes
 from stages.check.modelled import memory, modelled
+from stages.check.remembered import Remembered, remembered
 from stages.dataset import Split
 from stages.interpret import Interpreter
 from stages.verdict import failures, notes
@@ -164,7 +165,8 @@ def _climb(
     """Take all samples through all steps, a chunk at a time."""
     spec, mistakes = manifest.inputs[0], Mistakes()
     upright = replace(spec, rotation=0)
-    predictors = _predictors(job, board, kmodel, manifest)
+    known = remembered(job, test)
+    predictors = _predictors(job, board, kmodel, manifest, known)
     count = len(classes) if classes else None
     steps = [Step(name, count, job.settings.check.top_k) for name in predictors]
     with job.console.progress("samples", len(test)) as advance:
@@ -182,6 +184,7 @@ def _climb(
                     if step is steps[-1]:
                         mistakes.add(*row)
             advance(start + len(images), "")
+    known.save()
     return steps, mistakes
 
 
@@ -197,33 +200,51 @@ def _samples(
 
 
 def _predictors(
-    job: "Job", board: Board, kmodel: bytes, manifest: Manifest
+    job: "Job", board: Board, kmodel: bytes, manifest: Manifest, known: Remembered
 ) -> dict[str, Predict]:
     """Each step's way from prepared samples to outputs, in the ladder's order."""
-    spec = manifest.inputs[0]
-    predictors: dict[str, Predict] = {}
+    host: dict[str, Callable[[], Predict]] = {}
     if job.has("train/model.keras"):
-        trained = dataset.training_input_of(job.settings.data)
-        predictors["float"] = _keras(job, trained.to_float)
-    exported = Interpreter(job.input("export/model.tflite"))
-    predictors["tflite"] = lambda prepared: list(
-        exported.run_many(spec.to_float(prepared.upright))
-    )
-    normalized = Interpreter(job.input("normalize/model.tflite"))
-    predictors["normalized"] = lambda prepared: [
-        _upright(manifest, outputs)
-        for outputs in normalized.run_many(spec.to_float(prepared.board))
-    ]
-    reference = Reference(kmodel)
-    predictors["reference"] = lambda prepared: [
-        _restored(manifest, outputs)
-        for outputs in reference.infer_many(each.tobytes() for each in prepared.board)
-    ]
+        host["float"] = lambda: _float(job)
+    host["tflite"] = lambda: _tflite(job, manifest)
+    host["normalized"] = lambda: _normalized(job, manifest)
+    host["reference"] = lambda: _reference(kmodel, manifest)
+    predictors: dict[str, Predict] = {
+        name: known.step(name, make, lambda prepared: len(prepared.board))
+        for name, make in host.items()
+    }
     predictors["device"] = lambda prepared: [
         _restored(manifest, outputs)
         for outputs in board.infer_many(each.tobytes() for each in prepared.board)
     ]
     return predictors
+
+
+def _float(job: "Job") -> Predict:
+    return _keras(job, dataset.training_input_of(job.settings.data).to_float)
+
+
+def _tflite(job: "Job", manifest: Manifest) -> Predict:
+    spec = manifest.inputs[0]
+    exported = Interpreter(job.input("export/model.tflite"))
+    return lambda prepared: list(exported.run_many(spec.to_float(prepared.upright)))
+
+
+def _normalized(job: "Job", manifest: Manifest) -> Predict:
+    spec = manifest.inputs[0]
+    normalized = Interpreter(job.input("normalize/model.tflite"))
+    return lambda prepared: [
+        _upright(manifest, outputs)
+        for outputs in normalized.run_many(spec.to_float(prepared.board))
+    ]
+
+
+def _reference(kmodel: bytes, manifest: Manifest) -> Predict:
+    reference = Reference(kmodel)
+    return lambda prepared: [
+        _restored(manifest, outputs)
+        for outputs in reference.infer_many(each.tobytes() for each in prepared.board)
+    ]
 
 
 def _keras(job: "Job", to_float: Callable[[NDArray[np.uint8]], Floats]) -> Predict:
