@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from k210.virtual.clock import HZ, Clock
+from k210.virtual.clock import HZ, Clock, ticks
+from k210.virtual.faults import LineFaults
 
 BITS_PER_BYTE = 10
 TOLERANCE = 0.05
@@ -55,6 +56,7 @@ class Line:
         host_baud: what the host's adapter sends and receives at.
         on_input: called when the host has sent something.
         lost: bytes that came while the receiver had no room.
+        faults: what is to go wrong.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -62,15 +64,18 @@ class Line:
         self.host_baud = 115200.0
         self.on_input: Callable[[], None] = lambda: None
         self.lost = 0
+        self.faults = LineFaults()
         self._to_chip: deque[Burst] = deque()
         self._to_host = bytearray()
+        self._late: deque[tuple[int, bytes]] = deque()
 
     def send(self, data: bytes) -> None:
         """The host sends bytes, at its baud rate, after those still on their way."""
+        data = self.faults.spoil(data)
         if not data:
             return
         spacing = byte_ticks(self.host_baud)
-        start = self._clock.now
+        start = self._clock.now + ticks(self.faults.lateness())
         if self._to_chip:
             start = max(start, self._to_chip[-1].end)
         burst = Burst(bytearray(data), start + spacing, spacing, self.host_baud)
@@ -79,14 +84,26 @@ class Line:
         self.on_input()
 
     def take(self) -> bytes:
-        """What the chip has sent since the last call."""
-        data = bytes(self._to_host)
-        self._to_host.clear()
+        """What the chip has sent and has come to the host since the last call."""
+        if self._to_host:
+            due = self._clock.now + ticks(self.faults.lateness())
+            due = max(due, self._late[-1][0] if self._late else 0)
+            self._late.append((due, self.faults.spoil(bytes(self._to_host))))
+            self._to_host.clear()
+        data = b""
+        while self._late and self._late[0][0] <= self._clock.now:
+            data += self._late.popleft()[1]
         return data
 
+    @property
+    def next_departure(self) -> int | None:
+        """When bytes that are late will come to the host, if there are any."""
+        return self._late[0][0] if self._late else None
+
     def purge(self) -> None:
-        """Forget what is under way to the chip."""
+        """Forget what is under way."""
         self._to_chip.clear()
+        self._late.clear()
 
     @property
     def backlog(self) -> int:
@@ -119,6 +136,19 @@ class Line:
             if not burst.data:
                 self._to_chip.popleft()
         return received
+
+    def receive_until(self, mark: int, baud: float) -> bytes:
+        """The bytes up to a mark as a receiver of this baud rate gets them.
+
+        Or fewer, where the host has paused; the time goes on to the last one's.
+        """
+        if not self._to_chip:
+            return b""
+        burst = self._to_chip[0]
+        count = _heard(bytes(burst.data), burst.baud, baud).find(mark) + 1
+        count = count or len(burst.data)
+        self._clock.skip_to(burst.first_at + (count - 1) * burst.spacing)
+        return self.receive(count, baud)
 
     def transmit(self, data: bytes, baud: float) -> None:
         """The chip sends bytes."""
