@@ -23,6 +23,7 @@ class BoardSpec:
         log: the file for the chatter of tools behind it.
         kind: its type, a name in ``k210.boards``; None for the port's usual one.
         baud: rate of the link.
+        reset: the type whose reset wiring it has; None for its own type's.
     """
 
     port: str
@@ -31,6 +32,7 @@ class BoardSpec:
     log: Path
     kind: str | None = None
     baud: int = 2_000_000
+    reset: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from k210 import firmware
 from k210.board import BoardSpec, Description, Tensor
-from k210.boards import BoardType, board_type
+from k210.boards import BoardType, board_type, wired
 from k210.errors import BoardError, ModelError, UserError
 from k210.isp import MEMORY_BASE, ROM_BAUD, Isp
 from k210.kmodel.op_ids import format_op_id, parse_op_id
@@ -49,7 +49,8 @@ class LinkedBoard:
         self, spec: BoardSpec, port: Port, release: Callable[[], None], fresh: bool
     ) -> None:
         self._spec, self._port, self._release = spec, port, release
-        self._kind = board_type(spec.kind or usual_kind(spec.port))
+        kind = board_type(spec.kind or usual_kind(spec.port))
+        self._kind = wired(kind, spec.reset)
         self._link = Link(port)
         self._open = True
         self._flash_size = 0

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from k210.child import die_with_parent
-from k210.errors import UserError
+from k210.errors import BoardError, ModelError, UserError
 from stages import graph, history, project
-from stages.artifacts import Workspace, read_json
+from stages.artifacts import Workspace, read_json, write_json
 from stages.console import Console, chatter_diverted
 from stages.faults import disk_sentence
 from stages.project import ProjectError
 from stages.verdict import failed, ladder_text, summary_line
+
+KINDS = (ModelError, BoardError, UserError)
+"""Whose fault it is: the model's, the board's, or that of what the user has set."""
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -35,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ProjectError as error:
         return _refuse(*str(error).splitlines())
     except UserError as error:
+        _tell_kind(options, error)
         return _refuse(f"{options.command}: {error}")
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -48,6 +52,13 @@ def _refuse(*sentences: str) -> int:
     for sentence in sentences:
         print(f"error: {sentence}", file=sys.stderr)
     return 2
+
+
+def _tell_kind(options: argparse.Namespace, error: UserError) -> None:
+    """Leave the kind of error for a caller to whom status 2 does not say enough."""
+    if options.refusal is not None:
+        kinds = [kind.__name__ for kind in type(error).__mro__ if kind in KINDS]
+        write_json(options.refusal, {"kind": kinds[0], "message": str(error)})
 
 
 def _schema() -> str:
@@ -80,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         command.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
         command.add_argument("--parent", type=int, help=argparse.SUPPRESS)
+        command.add_argument("--refusal", type=Path, help=argparse.SUPPRESS)
     commands.add_parser("schema", help="print the JSON Schema of the YAML files")
     commands.add_parser("reference", help="print the YAML reference as Markdown")
     return parser

@@ -31,6 +31,7 @@ class Job:
 
     Attributes:
         settings: the project's validated settings.
+        root: the folder of its checkout, which has its map of boards.
         console: where progress and results are shown.
         log: the file for a child's chatter.
         scratch: a folder that survives a kill, for the work of this key only.
@@ -46,6 +47,7 @@ class Job:
     ) -> None:
         self._ws, self._stage = ws, stage
         self.settings = settings
+        self.root = ws.root
         self.console = console
         self.log = ws.log(stage.name)
         self.scratch = ws.scratch(stage.name, key)

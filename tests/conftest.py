@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,17 @@ export: {samples: 4}
 check: {samples: 20}
 """
 """A project that brings its model, `model.tflite` beside the YAML."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Locks and ledgers of boards in a folder of this session, children included."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("K210_LOCKS", str(folder / "locks"))
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        patch.delenv("K210_BOARDS", raising=False)
+        yield
 
 
 @dataclass(frozen=True)

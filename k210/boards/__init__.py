@@ -3,7 +3,7 @@
 Facts: the reset sequences of the vendor's flasher, which tells boards apart by them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from k210.errors import BoardError
@@ -63,3 +63,15 @@ def board_type(name: str) -> BoardType:
         raise BoardError(
             f"board.type {name!r} is not known; choose from {', '.join(TYPES)}"
         ) from None
+
+
+def wired(kind: BoardType, reset: str | None) -> BoardType:
+    """A type with the reset wiring of another, where that is named.
+
+    Raises:
+        BoardError: there is no type of that name.
+    """
+    if reset is None:
+        return kind
+    other = board_type(reset)
+    return replace(kind, reset=other.reset, boot=other.boot, crossed=other.crossed)

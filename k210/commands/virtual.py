@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from k210.boards import TYPES
+from k210.virtual.injected import KINDS, parse
 from k210.virtual.nor import SIZE
 from k210.virtual.serve import serve
 
@@ -20,6 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--type", choices=TYPES, default="virtual", help="how DTR and RTS are wired")
     add("--rfc2217", type=int, metavar="PORT", help="serve RFC 2217 on loopback")
     add("--link", type=Path, metavar="PATH", help="make a tty, and PATH.ctl for DTR")
+    add(
+        "--fault",
+        type=parse,
+        action="append",
+        default=[],
+        metavar="KIND=N",
+        help="; ".join(f"{kind}: {words}" for kind, words in KINDS.items()),
+    )
     add("--child", action="store_true", help="end when standard input does")
 
 
@@ -34,4 +43,7 @@ def main(options: argparse.Namespace) -> None:
         port = 0
     parent = sys.stdin.fileno() if options.child else None
     with contextlib.suppress(KeyboardInterrupt):
-        serve(options.flash, options.size, options.type, port, options.link, parent)
+        serve(
+            *(options.flash, options.size, options.type, port, options.link, parent),
+            faults=options.fault,
+        )

@@ -59,6 +59,9 @@ class Rom:
         machine: what it loads and starts.
         line: the serial line it serves.
         flash: what it boots from.
+
+    Attributes:
+        refusals: how many memory writes it will refuse yet, as if they came damaged.
     """
 
     def __init__(self, machine: Machine, line: Line, flash: NorFlash) -> None:
@@ -66,6 +69,7 @@ class Rom:
         self._serving = False
         self._baud = FIRST_BAUD
         self._decoder = slip.Decoder()
+        self.refusals = 0
 
     @property
     def serving(self) -> bool:
@@ -138,6 +142,10 @@ class Rom:
     def _write(self, address: int, length: int, data: bytes) -> None:
         view = self._memory(Op.MEMORY_WRITE, address, length)
         if view is None:
+            return
+        if self.refusals:
+            self.refusals -= 1
+            self._reply(Op.MEMORY_WRITE, Status.BAD_CHECKSUM)
             return
         if length != len(data):
             self._reply(Op.MEMORY_WRITE, Status.BAD_LENGTH)

@@ -3,7 +3,7 @@
 import select
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from k210.errors import BoardError
 from k210.virtual.adapter import NetworkPort
 from k210.virtual.board import VirtualBoard
 from k210.virtual.core import Fault
+from k210.virtual.injected import Injected, inject
 from k210.virtual.nor import NorFlash
 from k210.virtual.tty import TtyPort
 
@@ -139,7 +140,12 @@ def _listen(port: int) -> socket.socket:
 
 @contextmanager
 def server(
-    flash: Path, size: int, wiring: str, port: int | None, link: Path | None
+    flash: Path,
+    size: int,
+    wiring: str,
+    port: int | None,
+    link: Path | None,
+    faults: Sequence[Injected] = (),
 ) -> Iterator[Server]:
     """A server for a board on a flash image, which is made if it is missing.
 
@@ -148,6 +154,7 @@ def server(
     """
     with NorFlash(flash, size) as array:
         board = VirtualBoard(array, board_type(wiring))
+        inject(board, faults)
         serving = Server(board, port, link)
         try:
             yield serving
@@ -162,8 +169,9 @@ def serve(
     port: int | None,
     link: Path | None,
     parent: int | None,
+    faults: Sequence[Injected] = (),
 ) -> None:
     """Serve after a line that says where, as ``Server.run`` does."""
-    with server(flash, size, wiring, port, link) as serving:
+    with server(flash, size, wiring, port, link, faults) as serving:
         print(f"{READY}{serving.url}", flush=True)
         serving.run(parent)

@@ -24,6 +24,7 @@ from stages.check.devices import require_flashed
 from stages.check.ladder import Floats, Step
 from stages.check.mistakes import Mistakes
 from stages.check.modelled import memory, modelled
+from stages.check.remembered import Remembered, remembered
 from stages.check.steps import Prepared, predictors
 from stages.check.tracing import traced
 from stages.dataset import Split
@@ -56,8 +57,9 @@ def run(job: "Job") -> "Metrics":
     kmodel = job.input("compile/model.kmodel").read_bytes()
     manifest = Manifest.from_json(job.input("compile/manifest.json").read_bytes())
     _require_judgeable(job, manifest, test)
-    with opened(job) as board:
-        _load(board, read_json(job.input("flash/receipt.json"))["slot"], kmodel)
+    receipt = read_json(job.input("flash/receipt.json"))
+    with opened(job, receipt.get("entry")) as board:
+        _load(board, receipt["slot"], kmodel)
         climbed = _climb(job, board, kmodel, manifest, test, data.classes)
         identity, engine = board.identity(), board.engine
         timings = board.timings()
@@ -88,7 +90,7 @@ def run(job: "Job") -> "Metrics":
         **mistakes.rows(),
         "modelled": told,
         "timings": {
-            "source": "modelled" if settings.board.port == "virtual" else "measured",
+            "source": "modelled" if identity["kind"] == "virtual" else "measured",
             "seconds": timings,
         },
         "trace": trace,
@@ -165,7 +167,8 @@ def _climb(
     """Take all samples through all steps, a chunk at a time."""
     spec, mistakes = manifest.inputs[0], Mistakes()
     upright = replace(spec, rotation=0)
-    ways = predictors(job, board, kmodel, manifest)
+    known = remembered(job, test)
+    ways = predictors(job, board, kmodel, manifest, known)
     count = len(classes) if classes else None
     steps = [Step(name, count, job.settings.check.top_k) for name in ways]
     different: int | None = None
@@ -184,6 +187,7 @@ def _climb(
             if different is None:
                 different = _different(answers[-2], answers[-1], start)
             advance(start + len(images), "")
+    known.save()
     return _Climbed(
         steps, [step.row(step is steps[0]) for step in steps], mistakes, different
     )

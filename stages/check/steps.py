@@ -12,6 +12,7 @@ from k210.manifest import Manifest
 from k210.reference import Reference
 from stages import dataset
 from stages.check.ladder import Floats
+from stages.check.remembered import Remembered
 from stages.interpret import Interpreter
 
 if TYPE_CHECKING:
@@ -30,33 +31,51 @@ Predict = Callable[[Prepared], list[list[Floats]]]
 
 
 def predictors(
-    job: "Job", board: Board, kmodel: bytes, manifest: Manifest
+    job: "Job", board: Board, kmodel: bytes, manifest: Manifest, known: Remembered
 ) -> dict[str, Predict]:
     """Each step's way from prepared samples to outputs, in the ladder's order."""
-    spec = manifest.inputs[0]
-    found: dict[str, Predict] = {}
+    host: dict[str, Callable[[], Predict]] = {}
     if job.has("train/model.keras"):
-        trained = dataset.training_input_of(job.settings.data)
-        found["float"] = _keras(job, trained.to_float)
-    exported = Interpreter(job.input("export/model.tflite"))
-    found["tflite"] = lambda prepared: list(
-        exported.run_many(spec.to_float(prepared.upright))
-    )
-    normalized = Interpreter(job.input("normalize/model.tflite"))
-    found["normalized"] = lambda prepared: [
-        _upright(manifest, outputs)
-        for outputs in normalized.run_many(spec.to_float(prepared.board))
-    ]
-    reference = Reference(kmodel)
-    found["reference"] = lambda prepared: [
-        _restored(manifest, outputs)
-        for outputs in reference.infer_many(each.tobytes() for each in prepared.board)
-    ]
+        host["float"] = lambda: _float(job)
+    host["tflite"] = lambda: _tflite(job, manifest)
+    host["normalized"] = lambda: _normalized(job, manifest)
+    host["reference"] = lambda: _reference(kmodel, manifest)
+    found: dict[str, Predict] = {
+        name: known.step(name, make, lambda prepared: len(prepared.board))
+        for name, make in host.items()
+    }
     found["device"] = lambda prepared: [
         _restored(manifest, outputs)
         for outputs in board.infer_many(each.tobytes() for each in prepared.board)
     ]
     return found
+
+
+def _float(job: "Job") -> Predict:
+    return _keras(job, dataset.training_input_of(job.settings.data).to_float)
+
+
+def _tflite(job: "Job", manifest: Manifest) -> Predict:
+    spec = manifest.inputs[0]
+    exported = Interpreter(job.input("export/model.tflite"))
+    return lambda prepared: list(exported.run_many(spec.to_float(prepared.upright)))
+
+
+def _normalized(job: "Job", manifest: Manifest) -> Predict:
+    spec = manifest.inputs[0]
+    normalized = Interpreter(job.input("normalize/model.tflite"))
+    return lambda prepared: [
+        _upright(manifest, outputs)
+        for outputs in normalized.run_many(spec.to_float(prepared.board))
+    ]
+
+
+def _reference(kmodel: bytes, manifest: Manifest) -> Predict:
+    reference = Reference(kmodel)
+    return lambda prepared: [
+        _restored(manifest, outputs)
+        for outputs in reference.infer_many(each.tobytes() for each in prepared.board)
+    ]
 
 
 def _keras(job: "Job", to_float: Callable[[NDArray[np.uint8]], Floats]) -> Predict:

@@ -68,7 +68,7 @@ class StageTask:
         """doit's action: bring the stage up to date; the outcome for the reporter."""
         started = time.monotonic()
         try:
-            outcome = self._restore(fresh) or self._run(fresh)
+            outcome = self.restore(fresh) or self._run(fresh)
         except UserError as error:
             return _error(f"{self.stage}: {error}")
         except OSError as error:
@@ -81,7 +81,7 @@ class StageTask:
             return {"outcome": outcome, "seconds": time.monotonic() - started}
         return outcome
 
-    def _restore(self, fresh: bool) -> str:
+    def restore(self, fresh: bool = False) -> str:
         """Do without running: "up to date" or "restored", or "" where it must run."""
         if fresh:
             return ""

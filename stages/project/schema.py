@@ -271,9 +271,12 @@ class Board(Section):
     """The board: one of port, id and tag says which."""
 
     id: Text | None = Field(
-        None, description="The unique id of the board's flash chip, wherever plugged."
+        None,
+        description="The id of a board of boards.yaml, or that of its flash chip.",
     )
-    tag: Text | None = Field(None, description="Any board that carries this tag.")
+    tag: Text | None = Field(
+        None, description="Any connected board of boards.yaml that carries this tag."
+    )
     port: Text | None = Field(
         default_factory=lambda data: (
             None if data.get("id") or data.get("tag") else "virtual"
