@@ -84,6 +84,11 @@ class Line:
         self._to_host.clear()
         return data
 
+    @property
+    def has_output(self) -> bool:
+        """Whether the chip has sent what nobody has taken yet."""
+        return bool(self._to_host)
+
     def purge(self) -> None:
         """Forget what is under way to the chip."""
         self._to_chip.clear()
