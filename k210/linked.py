@@ -241,9 +241,18 @@ class LinkedBoard:
     def _finished(self, asked: deque[FlashStep], left: int) -> Iterator[Done]:
         """The results of the oldest steps, until so many are left."""
         while len(asked) > left:
-            data = _checked(self._link.result())
+            try:
+                data = _checked(self._link.result())
+            except UserError:
+                self._drop_results()
+                raise
             digests = (data[at : at + MD5_SIZE] for at in range(0, len(data), MD5_SIZE))
             yield asked.popleft(), tuple(digests)
+
+    def _drop_results(self) -> None:
+        """After a refusal, take the answers to what else was asked."""
+        while self._link.waiting:
+            self._link.result()
 
     def _check_range(self, address: int, length: int) -> None:
         if min(address, length) < 0 or address + length > self.flash_size:
