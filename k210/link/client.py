@@ -36,6 +36,7 @@ class Op(IntEnum):
     SET_BAUD = 12
     REBOOT = 13
     FORGET = 14
+    FLASH_SECTORS = 20
 
 
 class Status(IntEnum):
@@ -91,6 +92,11 @@ class Link:
     def backlog(self) -> int:
         """Bytes that wait to be sent."""
         return self._stream.sender.backlog if self._stream else 0
+
+    @property
+    def resent(self) -> int:
+        """Frames of this session that had to be sent again."""
+        return self._stream.sender.resent if self._stream else 0
 
     def hello(self, seconds: float) -> bool:
         """Begin a session; False if nobody welcomes us in time.

@@ -24,7 +24,7 @@ from stages.check.devices import require_flashed
 from stages.check.ladder import Floats, Step
 from stages.check.mistakes import Mistakes
 from stages.check.modelled import memory, modelled
-from stages.check.remembered import Remembered, remembered
+from stages.check.remembered import remembered
 from stages.check.steps import Prepared, predictors
 from stages.check.tracing import traced
 from stages.dataset import Split
@@ -59,7 +59,10 @@ def run(job: "Job") -> "Metrics":
     _require_judgeable(job, manifest, test)
     receipt = read_json(job.input("flash/receipt.json"))
     with opened(job, receipt.get("entry")) as board:
-        _load(board, receipt["slot"], kmodel)
+        if receipt.get("mode") == "ram":
+            board.load(kmodel)
+        else:
+            _load(board, receipt["slot"], kmodel)
         climbed = _climb(job, board, kmodel, manifest, test, data.classes)
         identity, engine = board.identity(), board.engine
         timings = board.timings()
