@@ -23,7 +23,7 @@ import numpy as np
 from k210 import cost, kmodel
 from k210.child import Child
 from k210.errors import ModelError
-from stages.compile.fit import require_fit
+from stages.fit import require_fit
 from stages.nncase_child import Request, Result, prepare
 from stages.project.schema import Model
 

@@ -73,7 +73,7 @@ def read(path: Path) -> Any:
             "convert the model to TFLite first"
         )
     try:
-        model = schema().ModelT.InitFromPackedBuf(data, 0)
+        model = unpack(data)
         _check(path, model)
     except UNREADABLE as error:
         raise ModelError(
@@ -81,6 +81,11 @@ def read(path: Path) -> Any:
             f"({error}); copy or export it again"
         ) from None
     return model
+
+
+def unpack(data: bytes) -> Any:
+    """The ``ModelT`` of a TFLite file's bytes, which are known to be sound."""
+    return schema().ModelT.InitFromPackedBuf(data, 0)
 
 
 @contextmanager

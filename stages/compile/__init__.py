@@ -15,18 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from k210 import kmodel
-from k210.child import Child
 from k210.errors import ModelError
-from k210.kmodel import Kmodel, KmodelError, Repair
+from k210.kmodel import Kmodel
 from k210.manifest import Input, Manifest, Output
 from k210.reference import Reference
 from stages import tflite
 from stages.artifacts import read_json, write_json
 from stages.artifacts.keys import tool_version
-from stages.compile.fit import require_fit, require_sound
 from stages.compile.placement import layer_names, placement
-from stages.memory import no_room, require_room
-from stages.nncase_child import METHODS, NoRoom, Request, Result, prepare
+from stages.compiling import Compiled, compiled
+from stages.fit import require_fit, require_sound
+from stages.nncase_child import METHODS, Request
 from stages.repairs import in_words
 
 if TYPE_CHECKING:
@@ -46,18 +45,17 @@ def run(job: "Job") -> "Metrics":
     plan = read_json(job.input("quantize/plan.json"))
     spec = Input(**plan["input"])
     request = _request(job, plan, spec)
-    result = _compile(job, request)
-    data, repairs = _repaired(result.kmodel)
-    parsed = kmodel.parse(data)
+    made = _compile(job, request)
+    data, parsed = made.kmodel, kmodel.parse(made.kmodel)
     tensors = _tensor_names(job)
-    names = layer_names(parsed, result.op_names, tensors)
+    names = layer_names(parsed, made.op_names, tensors)
     require_fit(parsed, names)
     require_sound(parsed, names)
     _require_finite(parsed, request.samples[:TRIALS])
     job.output("compile/model.kmodel").write_bytes(data)
     manifest = _manifest(parsed, data, plan, spec)
     job.output("compile/manifest.json").write_bytes(manifest.to_json())
-    placed = placement(parsed, result.op_names, tensors, repairs)
+    placed = placement(parsed, made.op_names, tensors, made.repairs)
     write_json(job.output("compile/placement.json"), placed)
     return {
         "kmodel_bytes": len(data),
@@ -72,10 +70,9 @@ def run(job: "Job") -> "Metrics":
 
 def _request(job: "Job", plan: dict[str, Any], spec: Input) -> Request:
     """All that nncase is given, validated."""
-    path = job.input("normalize/model.tflite")
+    path = job.input("quantize/model.tflite")
     model = tflite.read(path)
     tflite.require_float(model, path)
-    require_room(model)
     graph = model.subgraphs[0]
     found = tflite.shape(graph.tensors[graph.inputs[0]])
     _, channels, height, width = spec.shape
@@ -101,7 +98,7 @@ def _request(job: "Job", plan: dict[str, Any], spec: Input) -> Request:
 
 
 def _tensor_names(job: "Job") -> list[str]:
-    graph = tflite.read(job.input("normalize/model.tflite")).subgraphs[0]
+    graph = tflite.read(job.input("quantize/model.tflite")).subgraphs[0]
     return [tflite.name(tensor) for tensor in graph.tensors]
 
 
@@ -118,31 +115,12 @@ def _calibration(path: Path, count: int, spec: Input) -> NDArray[np.uint8]:
     return samples
 
 
-def _compile(job: "Job", request: Request) -> Result:
-    timeout = job.settings.compile.timeout
-    with (
-        job.console.progress("nncase at work", 1) as advance,
-        Child(prepare, (), job.log, "nncase compiling normalize/model.tflite") as child,
-    ):
-        try:
-            result: Result = child.ask(request, timeout)
-        except NoRoom:
-            path = job.input("normalize/model.tflite")
-            raise ModelError(no_room(tflite.read(path))) from None
+def _compile(job: "Job", request: Request) -> Compiled:
+    with job.console.progress("nncase at work", 1) as advance:
+        what = "nncase compiling quantize/model.tflite"
+        made = compiled(request, job.log, what, job.settings.compile.timeout)
         advance(1, "")
-    return result
-
-
-def _repaired(data: bytes) -> tuple[bytes, tuple[Repair, ...]]:
-    """The kmodel as nncase should have written it, once it is known to be whole."""
-    try:
-        return kmodel.repair(data)
-    except KmodelError as error:
-        raise ModelError(
-            f"nncase made a kmodel that its own runtime would refuse ({error}); it "
-            "does so for an unpadded convolution whose map a KPU layer and the CPU "
-            "both read: pad that convolution, or use its map once"
-        ) from None
+    return made
 
 
 def _require_finite(parsed: Kmodel, samples: NDArray[np.uint8]) -> None:

@@ -1,66 +1,13 @@
-"""Run graphs with TFLite's plain kernels, every feature map kept."""
+"""Graphs as files, and run with TFLite's plain kernels."""
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from k210.errors import ModelError
 from stages import tflite
 from stages.normalize.graph import Graph, positions, write
-from stages.reasons import reason
-
-Floats = NDArray[np.float32]
-
-
-def _interpreter(model: bytes) -> Any:
-    """TFLite's plain kernels: delegates would hide the maps between layers."""
-    import tensorflow as tf
-
-    kernels = tf.lite.experimental.OpResolverType
-    return tf.lite.Interpreter(
-        model_content=model,
-        num_threads=1,
-        experimental_preserve_all_tensors=True,
-        experimental_op_resolver_type=kernels.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-
-
-class Runtime:
-    """A loaded TFLite model of which any tensor can be read after a run.
-
-    Args:
-        model: the file's bytes.
-        what: what errors call it.
-
-    Raises:
-        ModelError: TFLite refuses it.
-    """
-
-    def __init__(self, model: bytes, what: str) -> None:
-        self._what = what
-        try:
-            self._interpreter = _interpreter(model)
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(f"TFLite cannot run {what}: {reason(error)}") from None
-        details = self._interpreter.get_input_details()
-        self._inputs = [detail["index"] for detail in details]
-
-    def run(self, *samples: Floats) -> None:
-        """Compute with one sample for each input, float32 of the input's shape."""
-        for index, sample in zip(self._inputs, samples, strict=True):
-            self._interpreter.set_tensor(index, sample)
-        try:
-            self._interpreter.invoke()
-        except RuntimeError as error:
-            message = f"TFLite cannot run {self._what}: {reason(error)}"
-            raise ModelError(message) from None
-
-    def value(self, index: int) -> NDArray[Any]:
-        """A copy of a tensor, by its index in the file."""
-        values: NDArray[Any] = self._interpreter.get_tensor(index)
-        return values
+from stages.runtime import Runtime as Runtime
+from stages.runtime import plain_interpreter
 
 
 def shapes_at(model: bytes, size: tuple[int, int]) -> list[tuple[int, ...]] | None:
@@ -68,7 +15,7 @@ def shapes_at(model: bytes, size: tuple[int, int]) -> list[tuple[int, ...]] | No
 
     None if it does not take them.
     """
-    interpreter = _interpreter(model)
+    interpreter = plain_interpreter(model)
     details = interpreter.get_input_details()[0]
     channels = int(details["shape"][3])
     try:

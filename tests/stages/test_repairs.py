@@ -15,7 +15,7 @@ from k210 import kmodel
 from k210.errors import ModelError
 from k210.manifest import Manifest
 from stages import compile as compile_stage
-from stages.compile.fit import require_sound
+from stages.fit import require_sound
 from stages.graph import STAGES
 from stages.repairs import in_words
 
