@@ -21,6 +21,7 @@ from stages.interpret import Interpreter
 from stages.memory import require_room
 from stages.quantize.calibration import Calibration, Indices, divided
 from stages.quantize.candidates import Candidate, in_words
+from stages.quantize.forms import Forms
 from stages.quantize.pixels import counts, require_covered, require_trained_range
 from stages.quantize.scoring import Scorer
 from stages.quantize.search import Search, Space
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
     from stages.project.schema import Quantize
 
 AUTO = "auto"
+
+
+class _Decision(NamedTuple):
+    """How to quantize which model with which pictures; ``search`` as in the plan."""
+
+    way: Candidate
+    model: bytes
+    calibration: Calibration
+    search: dict[str, Any] | None
 
 
 class _Source(NamedTuple):
@@ -54,13 +64,13 @@ def run(job: "Job") -> "Metrics":
     source = _source(job)
     train = source.data.train
     require_trained_range(source.interpreter, train, source.spec)
-    quantize = _searched if job.settings.quantize.method == AUTO else _as_told
-    chosen, calibration, search = quantize(job, source)
+    decide = _searched if job.settings.quantize.method == AUTO else _as_told
+    chosen, model, calibration, search = decide(job, source)
     samples = calibration.take(chosen.samples)
     pixels = counts(train, source.spec)
     require_covered(samples, pixels)
     np.savez_compressed(job.output("quantize/calibration.npz"), samples=samples)
-    job.output("quantize/model.tflite").write_bytes(source.model)
+    job.output("quantize/model.tflite").write_bytes(model)
     labels = calibration.labels(len(samples))
     limits = dataset.input_range(job.settings.data)
     plan = {
@@ -110,18 +120,15 @@ def _source(job: "Job") -> _Source:
     )
 
 
-def _as_told(
-    job: "Job", source: _Source
-) -> tuple[Candidate, Calibration, dict[str, Any] | None]:
+def _as_told(job: "Job", source: _Source) -> _Decision:
     """The way to quantize that the settings name."""
     settings, train = job.settings.quantize, source.data.train
     order = dataset.balanced_order(train.labels, len(train), settings.seed)
-    return _base(settings), _calibration(settings, source, order), None
+    calibration = _calibration(settings, source, order)
+    return _Decision(_base(settings), source.model, calibration, None)
 
 
-def _searched(
-    job: "Job", source: _Source
-) -> tuple[Candidate, Calibration, dict[str, Any] | None]:
+def _searched(job: "Job", source: _Source) -> _Decision:
     """The best way to quantize that is found, and what was tried."""
     settings, base = job.settings.quantize, _base(job.settings.quantize)
     budget = 60 * settings.budget
@@ -131,11 +138,12 @@ def _searched(
     calibration = _calibration(settings, source, order)
     given, both = settings.model_fields_set, (False, True)
     mse_weights = (base.mse_weights,) if "mse_weights" in given else both
-    space = Space(base, mse_weights, (False,), False, len(order))
+    forms = Forms(source.model, source.spec, calibration.take(base.samples))
+    space = Space(base, mse_weights, forms.equalizable, len(order))
     floats = source.spec.to_float(held.samples)
     scorer = Scorer(held, source.interpreter.run_many(floats))
     trials = Trials(
-        lambda way: source.model,
+        forms.model,
         calibration.take,
         source.spec.range,
         scorer,
@@ -147,8 +155,9 @@ def _searched(
         found = Search(space, trials, job.console).run()
     for line in found.lines():
         job.console.say(line)
+    way = found.chosen.candidate
     record = {"split": held.split, "images": len(scorer), **found.record()}
-    return found.chosen.candidate, calibration, record
+    return _Decision(way, forms.model(way), calibration, record)
 
 
 def _base(settings: "Quantize") -> Candidate:

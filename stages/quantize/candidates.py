@@ -99,16 +99,9 @@ def first(
     return [base, *(way for way in ways if way != base)]
 
 
-def further(way: Candidate, most: int, correctable: bool) -> Iterator[Candidate]:
-    """What else to try of a way that did well.
-
-    Args:
-        way: the way.
-        most: how many pictures there are to calibrate with.
-        correctable: whether biases can be corrected.
-    """
-    if correctable:
-        yield replace(way, corrected=True)
+def further(way: Candidate, most: int) -> Iterator[Candidate]:
+    """What else to try of a way that did well, with at most ``most`` samples."""
+    yield replace(way, corrected=True)
     sizes = {max(LEAST_SAMPLES, int(way.samples * factor)) for factor in FACTORS}
     for size in sorted(sizes - {way.samples}):
         if size <= most:

@@ -93,15 +93,17 @@ class Scorer:
     def __len__(self) -> int:
         return len(self._expected)
 
-    def score(self, model: Kmodel, start: int, stop: int) -> Iterator[Tally]:
+    def score(
+        self, model: Kmodel, start: int, stop: int, threads: int
+    ) -> Iterator[Tally]:
         """Run the pictures from ``start`` to before ``stop``, each with its tally.
 
         Raises:
             ModelError: an output is NaN or infinite.
         """
-        reference = Reference(model)
-        for index in range(start, stop):
-            raw = reference.infer(self.held.samples[index].tobytes())
+        samples = (each.tobytes() for each in self.held.samples[start:stop])
+        runs = Reference(model).infer_many(samples, threads)
+        for index, raw in enumerate(runs, start):
             yield self._tally(index, [np.frombuffer(each, "<f4") for each in raw])
 
     def _tally(self, index: int, found: Outputs) -> Tally:

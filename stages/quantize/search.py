@@ -6,7 +6,7 @@ the better ones, and what they are worth with other calibration sets, on more, a
 best on all. The first candidate is always among them, so that the choice is no worse.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,15 +37,14 @@ class Space:
 
     Attributes:
         base: the first candidate.
-        mse_weights, equalized: values of these options to try.
-        correctable: whether biases can be corrected.
+        mse_weights: values of this option to try.
+        equalizable: tells whether channels can be equalized.
         most_samples: how many pictures there are to calibrate with.
     """
 
     base: Candidate
     mse_weights: Sequence[bool]
-    equalized: Sequence[bool]
-    correctable: bool
+    equalizable: Callable[[], bool]
     most_samples: int
 
 
@@ -92,8 +91,8 @@ class Search:
         self._try([self._base], ALL)
         if self._base.state == "tried" and good_enough(self._base.tally):
             return self._chosen(GOOD_ENOUGH)
-        if self._base.state == "no room":  # nor is there for any other
-            return self._chosen(NOTHING)
+        if self._base.state in ("late", "no room"):  # so would all others be
+            return Found(self._rows, self._base, NOTHING)
         leaders = self._round(self._ways(), LEADERS, FEW)
         explored = [*leaders, *self._variants([self._base, *leaders[:EXPLORED]])]
         finalists = self._round(explored, FINALISTS, MORE)
@@ -103,7 +102,8 @@ class Search:
     def _ways(self) -> list[Row]:
         """All ways but the first candidate."""
         space = self._space
-        ways = first(space.base, space.mse_weights, space.equalized)
+        equalized = (False, True) if space.equalizable() else (False,)
+        ways = first(space.base, space.mse_weights, equalized)
         return [Row(way) for way in ways[1:]]
 
     def _variants(self, rows: Sequence[Row]) -> list[Row]:
@@ -113,7 +113,7 @@ class Search:
         found = {
             way: Row(way)
             for row in rows
-            for way in further(row.candidate, space.most_samples, space.correctable)
+            for way in further(row.candidate, space.most_samples)
             if way not in known
         }
         return list(found.values())

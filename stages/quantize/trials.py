@@ -85,7 +85,7 @@ class Trials:
         self._budget, self._deadline = budget, deadline
         self._made: dict[Candidate, Kmodel] = {}
         self._endless: list[Candidate] = []
-        count = min(WORKERS, os.cpu_count() or 1)
+        self._count = count = min(WORKERS, os.cpu_count() or 1)
         self._idle: SimpleQueue[Child | None] = SimpleQueue()
         for _ in range(count):
             self._idle.put(None)
@@ -119,20 +119,23 @@ class Trials:
         """
         now = time.monotonic()
         until = now + effort.time * max(0.0, self._deadline - now)
+        threads = self._count // min(self._count, max(1, len(rows)))
         futures = {
-            self._pool.submit(self._attempt, row, effort, until): row for row in rows
+            self._pool.submit(self._attempt, row, effort, until, threads): row
+            for row in rows
         }
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()
             advance(done, in_words(futures[future].candidate))
 
-    def _attempt(self, row: Row, effort: Effort, until: float) -> None:
+    def _attempt(self, row: Row, effort: Effort, until: float, threads: int) -> None:
         way, images = row.candidate, self.images(effort)
         try:
             if way not in self._made:
                 self._made[way] = self._compiled(way, effort, until)
             model = self._made[way]
-            for tally in self._scorer.score(model, row.tally.images, images):
+            seen = row.tally.images
+            for tally in self._scorer.score(model, seen, images, threads):
                 row.tally += tally
                 if time.monotonic() > until and row.tally.images < images:
                     raise _Late
