@@ -9,7 +9,6 @@ and is the same number for all of them afterwards. Where the means differ, so do
 outputs at the border, and what follows from them.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,8 +51,8 @@ def fold(model: Any, mean: Sequence[float], std: Sequence[float]) -> None:
     lost = scaled * offset[:, np.newaxis]
     change = lost.sum((0, 1, 2)).ravel() if depthwise else lost.sum((1, 2, 3, 4))
     bias = _bias(model, operator, len(change))
-    _replace(model, operator, _WEIGHTS, scaled.reshape(shape))
-    _replace(model, operator, _BIAS, bias - change)
+    tflite.set_constant(model, operator, _WEIGHTS, scaled.reshape(shape))
+    tflite.set_constant(model, operator, _BIAS, bias - change)
 
 
 def border_difference(
@@ -120,30 +119,3 @@ def _bias(model: Any, operator: Any, count: int) -> NDArray[np.float64]:
             raise ModelError(_advice("computes the bias of its first convolution"))
         return values.astype(np.float64)
     return np.zeros(count)
-
-
-def _replace(
-    model: Any, operator: Any, position: int, values: NDArray[np.float64]
-) -> None:
-    """Give an operator a constant of its own; others may share the one it had."""
-    graph = model.subgraphs[0]
-    inputs = [int(index) for index in operator.inputs]
-    present = len(inputs) > position and inputs[position] >= 0
-    tensor = copy.copy(graph.tensors[inputs[position if present else _WEIGHTS]])
-    if not present:
-        tensor.name = bytes(tensor.name or b"") + b"/bias"
-    tensor.shape, tensor.shapeSignature = np.array(values.shape, np.int32), None
-    buffer = tflite.schema().BufferT()
-    buffer.data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)
-    tensor.buffer = len(model.buffers)
-    model.buffers.append(buffer)
-    if present and _uses(graph, inputs[position]) == 1:
-        graph.tensors[inputs[position]] = tensor
-        return
-    inputs[position : position + 1] = [len(graph.tensors)]
-    graph.tensors.append(tensor)
-    operator.inputs = np.array(inputs, np.int32)
-
-
-def _uses(graph: Any, index: int) -> int:
-    return sum(tflite.indices(op.inputs).count(index) for op in graph.operators)

@@ -132,24 +132,28 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         name="quantize",
-        doc="draw the calibration set and fix the quantization",
+        doc="draw the calibration set and choose the quantization",
         sections=("data", "quantize"),
         inputs=(
             "train/split.json",
             "normalize/model.tflite",
             "normalize/layers.json",
         ),
-        outputs=("quantize/plan.json", "quantize/calibration.npz"),
-        tools=("numpy", "mlxtend", "tensorflow", "pillow"),
+        outputs=(
+            "quantize/model.tflite",
+            "quantize/plan.json",
+            "quantize/calibration.npz",
+        ),
+        tools=("ai-edge-litert", "nncase", "numpy", "mlxtend", "tensorflow", "pillow"),
         files=("data.path",),
-        headline=("{samples} samples",),
+        headline=("{way}", "{samples} samples", "{searched:s}"),
     ),
     Stage(
         name="compile",
         doc="compile for the KPU with nncase and check what it made",
         sections=("compile",),
         inputs=(
-            "normalize/model.tflite",
+            "quantize/model.tflite",
             "quantize/plan.json",
             "quantize/calibration.npz",
         ),

@@ -25,11 +25,11 @@ class Interpreter:
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int] | None = None) -> None:
-        import tensorflow as tf
+        from ai_edge_litert import interpreter as litert
 
         self._path = path
         try:
-            self._interpreter: Any = tf.lite.Interpreter(str(path), num_threads=1)
+            self._interpreter: Any = litert.Interpreter(str(path), num_threads=1)
             self._input = self._interpreter.get_input_details()[0]["index"]
             if shape is not None:
                 self._interpreter.resize_tensor_input(self._input, [1, *shape])

@@ -4,6 +4,7 @@ The API comes with TensorFlow but needs only flatbuffers, so it is loaded by its
 path: importing TensorFlow itself takes seconds.
 """
 
+import copy
 import importlib.util
 import struct
 import sys
@@ -157,11 +158,16 @@ def fix_batch(model: Any) -> bool:
 
 def write(model: Any, path: Path) -> None:
     """Write a ``ModelT`` as a TFLite file."""
+    path.write_bytes(packed(model))
+
+
+def packed(model: Any) -> bytes:
+    """A ``ModelT`` as the bytes of a TFLite file."""
     import flatbuffers
 
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), IDENTIFIER)
-    path.write_bytes(builder.Output())
+    return bytes(builder.Output())
 
 
 def name(tensor: Any) -> str:
@@ -194,6 +200,40 @@ def constant(model: Any, tensor: Any) -> np.ndarray[Any, Any] | None:
     raw = np.asarray(data, dtype=np.uint8)
     dtype = _DTYPES.get(type_name(tensor))
     return raw if dtype is None else raw.view(dtype).reshape(shape(tensor))
+
+
+def set_constant(
+    model: Any, operator: Any, position: int, values: np.ndarray[Any, Any]
+) -> None:
+    """Give an operator a float constant of its own; others may share the one it had.
+
+    Args:
+        model: the ``ModelT``.
+        operator: one of its operators.
+        position: which of its inputs; a bias may be absent so far.
+        values: of any float type.
+    """
+    graph = model.subgraphs[0]
+    inputs = [int(index) for index in operator.inputs]
+    present = len(inputs) > position and inputs[position] >= 0
+    tensor = copy.copy(graph.tensors[inputs[position if present else 1]])
+    if not present:
+        tensor.name = bytes(tensor.name or b"") + b"/bias"
+    tensor.shape, tensor.shapeSignature = np.array(values.shape, np.int32), None
+    buffer = schema().BufferT()
+    buffer.data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)
+    tensor.buffer = len(model.buffers)
+    model.buffers.append(buffer)
+    if present and _uses(graph, inputs[position]) == 1:
+        graph.tensors[inputs[position]] = tensor
+        return
+    inputs[position : position + 1] = [len(graph.tensors)]
+    graph.tensors.append(tensor)
+    operator.inputs = np.array(inputs, np.int32)
+
+
+def _uses(graph: Any, index: int) -> int:
+    return sum(indices(op.inputs).count(index) for op in graph.operators)
 
 
 def meaning(model: Any) -> Iterator[bytes]:

@@ -70,7 +70,7 @@ def run(job: "Job") -> "Metrics":
 
 def _request(job: "Job", plan: dict[str, Any], spec: Input) -> Request:
     """All that nncase is given, validated."""
-    path = job.input("normalize/model.tflite")
+    path = job.input("quantize/model.tflite")
     model = tflite.read(path)
     tflite.require_float(model, path)
     graph = model.subgraphs[0]
@@ -98,7 +98,7 @@ def _request(job: "Job", plan: dict[str, Any], spec: Input) -> Request:
 
 
 def _tensor_names(job: "Job") -> list[str]:
-    graph = tflite.read(job.input("normalize/model.tflite")).subgraphs[0]
+    graph = tflite.read(job.input("quantize/model.tflite")).subgraphs[0]
     return [tflite.name(tensor) for tensor in graph.tensors]
 
 
@@ -117,7 +117,7 @@ def _calibration(path: Path, count: int, spec: Input) -> NDArray[np.uint8]:
 
 def _compile(job: "Job", request: Request) -> Compiled:
     with job.console.progress("nncase at work", 1) as advance:
-        what = "nncase compiling normalize/model.tflite"
+        what = "nncase compiling quantize/model.tflite"
         made = compiled(request, job.log, what, job.settings.compile.timeout)
         advance(1, "")
     return made

@@ -54,7 +54,7 @@ def _not_collapsing(method: object) -> object:
     if method in ("kld_m0", "kld_m1"):
         text = (
             "nncase's kld_m0 and kld_m1 collapse accuracy; "
-            "use one of no_clip, l2, cdf, kld_m2"
+            "use one of auto, no_clip, l2, cdf, kld_m2"
         )
         raise PydanticCustomError(PLAIN, "{text}", {"text": text})
     return method
@@ -162,7 +162,8 @@ KernelSide = Annotated[Literal[1, 3, 5], BeforeValidator(_whole)]
 Channels = Annotated[Literal[1, 3], BeforeValidator(_whole)]
 FlashSize = Annotated[Literal[0x800000, 0x1000000], BeforeValidator(_whole)]
 Method = Annotated[
-    Literal["no_clip", "l2", "cdf", "kld_m2"], BeforeValidator(_not_collapsing)
+    Literal["auto", "no_clip", "l2", "cdf", "kld_m2"],
+    BeforeValidator(_not_collapsing),
 ]
 
 

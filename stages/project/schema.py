@@ -182,21 +182,36 @@ class Quantize(Section):
     """The calibration of the 8-bit model."""
 
     method: Method = Field(
-        "no_clip",
+        "auto",
         description="How nncase chooses the range of each feature map: no_clip: the "
         "whole range seen; l2, cdf, kld_m2: clip it so that squared error, "
-        "distribution or divergence stays small.",
+        "distribution or divergence stays small. auto: no_clip if the model then "
+        "answers as in float; else all of them are tried, with and without the "
+        "options below, and the best on the validation pictures is taken.",
+    )
+    budget: float = Field(
+        5.0,
+        gt=0,
+        le=1440,
+        description="Minutes that `method: auto` may take.",
     )
     mse_weights: bool = Field(
         False,
-        description="Choose the range of the weights by their mean squared error.",
+        description="Choose the range of the weights by their mean squared error. By "
+        "default `method: auto` tries both.",
     )
     samples: int = Field(
         64,
         ge=16,
         le=1_000_000,
         description="Training pictures to calibrate with; fewer than 16 would cost "
-        "several dB of signal-to-noise ratio.",
+        "several dB of signal-to-noise ratio. `method: auto` also tries a quarter and "
+        "four times as many.",
+    )
+    outliers: Literal["drop", "keep"] = Field(
+        "drop",
+        description="drop: do not calibrate with pictures on which some layer reaches "
+        "three times what it usually does; keep: with any.",
     )
     seed: Seed = Field(0, description="Chooses the pictures to calibrate with.")
 
