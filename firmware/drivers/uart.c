@@ -40,7 +40,7 @@ enum {
     OVERSAMPLING = 16,
     SEND_CHANNEL = 4,
     RECEIVE_CHANNEL = 5,
-    SEND_WORDS = 512,
+    SEND_WORDS = 128,
 };
 
 static volatile struct uart_registers *const uart = (void *)K210_UART3_BASE;
