@@ -56,7 +56,7 @@ def main() -> None:
     seen: collections.Counter[str] = collections.Counter()
     for number, name in enumerate(names):
         data = Path(name).read_bytes()
-        seen += fuzz(data, int(count) // len(names), int(seed) + number)
+        seen += fuzz(data, -(-int(count) // len(names)), int(seed) + number)
     print(json.dumps(dict(sorted(seen.items()))))
 
 

@@ -6,10 +6,15 @@
 
 #define FIRST_BAUD 115200u
 #define TICKS_PER_US (CLINT_HZ / 1000000u)
-/* Sleeps between two looks: short while the line is busy. */
+/*
+ * Sleeps between two looks: short while the line is busy, long when it has been quiet.
+ * The line's buffer holds what comes in the longest.
+ */
 #define BUSY_SLEEP_US 250u
 #define IDLE_SLEEP_US 1000u
 #define IDLE_AFTER_US 20000u
+#define QUIET_SLEEP_US 10000u
+#define QUIET_AFTER_US 500000u
 #define FLUSH_LIMIT_US 1000000u
 /* A host that has asked for a new rate must use it this soon. */
 #define NEW_BAUD_LIMIT_US 1000000u
@@ -62,10 +67,12 @@ void link_poll(void) {
 }
 
 static void sleep(void) {
-    uint64_t now = now_us(NULL);
-    bool idle = now - last_activity > IDLE_AFTER_US;
+    uint64_t now = now_us(NULL), quiet = now - last_activity;
+    uint64_t nap = quiet <= IDLE_AFTER_US    ? BUSY_SLEEP_US
+                   : quiet <= QUIET_AFTER_US ? IDLE_SLEEP_US
+                                             : QUIET_SLEEP_US;
 
-    clint_sleep_until((now + (idle ? IDLE_SLEEP_US : BUSY_SLEEP_US)) * TICKS_PER_US);
+    clint_sleep_until((now + nap) * TICKS_PER_US);
 }
 
 void link_begin(void) { session = stream.session; }

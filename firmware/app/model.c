@@ -7,7 +7,8 @@
 #include "kpu_device.h"
 #include "link.h"
 
-#define MAX_OPS 2048u
+/* Records of operations that there is always room for; more go where memory is left. */
+#define LEAST_OPS 512u
 #define TENSOR_ALIGNMENT 64u
 /* Often enough to keep the line busy: its window takes 25 ms at 2 Mbaud. */
 #define LINK_INTERVAL_TICKS (2 * CLINT_HZ / 1000)
@@ -21,7 +22,6 @@ static struct {
     uint8_t *inputs;
     uint8_t *outputs;
     struct model_op *ops;
-    uint8_t *rest;
 } place;
 
 static struct {
@@ -94,11 +94,10 @@ static bool place_all(uint32_t image_size) {
     if (!take(&at, model.memory.working, KMODEL_ALIGNMENT, &place.working) ||
         !take(&at, inputs, TENSOR_ALIGNMENT, &place.inputs) ||
         !take(&at, outputs, TENSOR_ALIGNMENT, &place.outputs) ||
-        !take(&at, MAX_OPS * sizeof(struct model_op), TENSOR_ALIGNMENT, &ops)) {
+        !take(&at, LEAST_OPS * sizeof(struct model_op), TENSOR_ALIGNMENT, &ops)) {
         return false;
     }
     place.ops = (struct model_op *)ops;
-    place.rest = at;
     return true;
 }
 
@@ -123,16 +122,30 @@ uint8_t *model_outputs(uint32_t *size) {
     return place.outputs;
 }
 
+/* What of the memory nothing else needs. */
+static uint8_t *rest(void) { return (uint8_t *)(place.ops + op_count); }
+
 static void keep_traced(const struct kmodel_op *op) {
-    if (!trace.wanted || op->function != trace.function || op->index != trace.index ||
+    if (op->function != trace.function || op->index != trace.index ||
         op->output_count <= trace.output) {
         return;
     }
     trace.view = op->outputs[trace.output];
-    if (kmodel_view_size(&trace.view) <= (size_t)(__memory_end - place.rest)) {
-        kmodel_view_read(&trace.view, place.rest);
+    if (kmodel_view_size(&trace.view) <= (size_t)(__memory_end - rest())) {
+        kmodel_view_read(&trace.view, rest());
         trace.found = true;
     }
+}
+
+static void keep_time(const struct kmodel_op *op, uint64_t ticks) {
+    if ((size_t)(__memory_end - rest()) < sizeof(struct model_op)) {
+        return;
+    }
+    place.ops[op_count++] = (struct model_op){
+        .function = op->function,
+        .index = op->index,
+        .ticks = ticks,
+    };
 }
 
 /* Around every operation: its time, without that of the link, which lives on. */
@@ -141,14 +154,11 @@ static void around_op(void *context, const struct kmodel_op *op) {
     if (op->done) {
         uint64_t ticks = clint_time() - op_start;
 
-        if (op_count < MAX_OPS) {
-            place.ops[op_count++] = (struct model_op){
-                .function = op->function,
-                .index = op->index,
-                .ticks = ticks,
-            };
+        if (trace.wanted) {
+            keep_traced(op);
+        } else {
+            keep_time(op, ticks);
         }
-        keep_traced(op);
     }
     op_start = clint_time();
     if (op_start - link_polled > LINK_INTERVAL_TICKS) {
@@ -210,7 +220,9 @@ enum kmodel_status model_infer(void) {
     spread(place.inputs, model.inputs, inputs, kmodel_input);
     spread(place.outputs, model.outputs, outputs, kmodel_output);
     open_gaps(place.inputs, model.inputs, inputs, kmodel_input);
-    op_count = 0;
+    if (!trace.wanted) {
+        op_count = 0;
+    }
     enum kmodel_status status = kmodel_infer(&model, &run);
 
     close_gaps(place.inputs, model.inputs, inputs, kmodel_input);
@@ -234,6 +246,6 @@ enum kmodel_status model_trace(uint32_t function, uint32_t index, uint32_t outpu
 
     trace.wanted = false;
     *view = trace.view;
-    *data = trace.found ? place.rest : NULL;
+    *data = trace.found ? rest() : NULL;
     return status;
 }

@@ -34,9 +34,12 @@ enum {
     TARGET_32_BITS = 2u << 11,
     SOURCE_LISTED = 3u << 0,
     TARGET_LISTED = 3u << 2,
+    TARGET_FIXED = 1u << 6,
+    TO_PERIPHERAL = 1,
     FROM_PERIPHERAL = 2,
     FLOW_SHIFT = 32,
     SOURCE_REQUEST_SHIFT = 39,
+    TARGET_REQUEST_SHIFT = 44,
 };
 
 static volatile struct dmac_registers *const dmac = (void *)K210_DMAC_BASE;
@@ -55,6 +58,12 @@ static void fill_in_blocks(struct dmac_ring *ring, const volatile uint32_t *sour
     }
 }
 
+static void start(unsigned channel) {
+    __asm__ volatile("fence" ::: "memory");
+    dmac->channel_enable = (uint64_t)(ENABLE | ENABLE << CHANNEL_WRITE_SHIFT)
+                           << channel;
+}
+
 void dmac_ring_start(struct dmac_ring *ring, unsigned channel,
                      const volatile uint32_t *source, enum sysctl_dma_request request,
                      volatile uint32_t *words, uint32_t size) {
@@ -71,9 +80,7 @@ void dmac_ring_start(struct dmac_ring *ring, unsigned channel,
                         (uint64_t)channel << SOURCE_REQUEST_SHIFT | SOURCE_LISTED |
                         TARGET_LISTED;
     registers->list = (uintptr_t)ring->blocks;
-    __asm__ volatile("fence" ::: "memory");
-    dmac->channel_enable = (uint64_t)(ENABLE | ENABLE << CHANNEL_WRITE_SHIFT)
-                           << channel;
+    start(channel);
 }
 
 uint32_t dmac_ring_position(struct dmac_ring *ring) {
@@ -88,4 +95,21 @@ uint32_t dmac_ring_position(struct dmac_ring *ring) {
         }
     }
     return position;
+}
+
+void dmac_send(unsigned channel, const volatile uint32_t *words, uint32_t count,
+               volatile uint32_t *target) {
+    volatile struct dmac_channel *registers = &dmac->channels[channel];
+
+    registers->config = (uint64_t)TO_PERIPHERAL << FLOW_SHIFT |
+                        (uint64_t)channel << TARGET_REQUEST_SHIFT;
+    registers->source = (uintptr_t)words;
+    registers->target = (uintptr_t)target;
+    registers->count = count - 1;
+    registers->control = TARGET_FIXED | SOURCE_32_BITS | TARGET_32_BITS;
+    start(channel);
+}
+
+bool dmac_sending(unsigned channel) {
+    return (dmac->channel_enable >> channel & ENABLE) != 0;
 }

@@ -1,5 +1,6 @@
 /**
- * DMA from a peripheral into a ring in memory, without end (DMAC).
+ * DMA from a peripheral into a ring in memory, without end, and from memory to a
+ * peripheral (DMAC).
  *
  * The ring's blocks form a circular list. The controller marks a block as used up when
  * it has filled it; dmac_ring_position() gives back all but the one being filled. So
@@ -10,11 +11,12 @@
 #ifndef DMAC_H
 #define DMAC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "sysctl.h"
 
-#define DMAC_RING_BLOCKS 4u
+#define DMAC_RING_BLOCKS 8u
 
 /** A block of a transfer, as the controller reads it. */
 struct dmac_block {
@@ -46,5 +48,17 @@ void dmac_ring_start(struct dmac_ring *ring, unsigned channel,
 
 /** The index of the word that is filled next. */
 uint32_t dmac_ring_position(struct dmac_ring *ring);
+
+/**
+ * Send words to a register, one for each request that the channel is routed to.
+ *
+ * @param words in uncached memory; must stay as they are until all are sent
+ * @param count at least 1
+ */
+void dmac_send(unsigned channel, const volatile uint32_t *words, uint32_t count,
+               volatile uint32_t *target);
+
+/** Whether a channel has words left to send. */
+bool dmac_sending(unsigned channel);
 
 #endif

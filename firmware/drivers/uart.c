@@ -34,11 +34,13 @@ enum {
     FCR_ENABLE = 1u << 0,
     FCR_CLEAR = 3u << 1,
     FCR_DMA = 1u << 3,
+    FCR_SEND_BELOW_HALF = 3u << 4,
     LSR_TX_EMPTY = 1u << 6,
-    FIFO_BYTES = 16,
     FRACTION_STEPS = 16,
     OVERSAMPLING = 16,
-    DMA_CHANNEL = 5,
+    SEND_CHANNEL = 4,
+    RECEIVE_CHANNEL = 5,
+    SEND_WORDS = 128,
 };
 
 static volatile struct uart_registers *const uart = (void *)K210_UART3_BASE;
@@ -50,6 +52,11 @@ static uint32_t ring_words[UART_RING_SIZE]
     __attribute__((section(".noinit"), aligned(64)));
 
 static uint32_t ring_taken;
+
+/* One half is filled while the other is sent. */
+static uint32_t send_words[2][SEND_WORDS]
+    __attribute__((section(".noinit"), aligned(64)));
+static unsigned send_half;
 
 static struct dmac_ring *ring(void) { return k210_uncached(&ring_memory); }
 
@@ -71,26 +78,35 @@ void uart_init(uint32_t baud) {
     sysctl_enable(SYSCTL_UART3);
     set_divisor(baud);
     uart->interrupts = IER_THRESHOLD_MODE;
-    uart->fifo_control = FCR_ENABLE | FCR_CLEAR | FCR_DMA;
+    uart->fifo_control = FCR_ENABLE | FCR_CLEAR | FCR_DMA | FCR_SEND_BELOW_HALF;
     fpioa_set_input(PIN_RX, FPIOA_UART3_RX);
     fpioa_set_output(PIN_TX, FPIOA_UART3_TX);
     ring_taken = 0;
-    dmac_ring_start(ring(), DMA_CHANNEL, &uart->data, SYSCTL_REQUEST_UART3_RX,
+    sysctl_route_dma(SEND_CHANNEL, SYSCTL_REQUEST_UART3_TX);
+    dmac_ring_start(ring(), RECEIVE_CHANNEL, &uart->data, SYSCTL_REQUEST_UART3_RX,
                     k210_uncached(ring_words), UART_RING_SIZE);
 }
 
 void uart_set_baud(uint32_t baud) {
-    while (!(uart->line_status & LSR_TX_EMPTY)) {
+    while (dmac_sending(SEND_CHANNEL) || !(uart->line_status & LSR_TX_EMPTY)) {
     }
     set_divisor(baud);
 }
 
 void uart_write(const uint8_t *data, size_t length) {
     while (length) {
-        for (size_t room = FIFO_BYTES - uart->tx_level; room && length; room--) {
-            uart->data = *data++;
-            length--;
+        volatile uint32_t *words = k210_uncached(send_words[send_half]);
+        size_t count = length < SEND_WORDS ? length : SEND_WORDS;
+
+        for (size_t i = 0; i < count; i++) {
+            words[i] = data[i];
         }
+        while (dmac_sending(SEND_CHANNEL)) {
+        }
+        dmac_send(SEND_CHANNEL, words, (uint32_t)count, &uart->data);
+        send_half ^= 1;
+        data += count;
+        length -= count;
     }
 }
 

@@ -12,7 +12,7 @@
 
 #include "frame.h"
 
-#define STREAM_RX_SIZE 16384u
+#define STREAM_RX_SIZE 8192u
 #define STREAM_TX_SIZE 8192u
 /** Most bytes that may be under way to us: what the line's buffer surely holds. */
 #define STREAM_IN_FLIGHT 5120u

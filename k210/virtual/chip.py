@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from k210.virtual import kpu
-from k210.virtual.dmac import Dmac, Source
+from k210.virtual.dmac import Dmac, Source, Target
 from k210.virtual.kpu import Kpu
 from k210.virtual.line import Line
 from k210.virtual.machine import Machine, Resettable
@@ -18,6 +18,7 @@ PIN_RX, PIN_TX = 4, 5
 UART_FUNCTIONS = {1: 64, 2: 66, 3: 68}
 """The FPIOA function of each UART's receiver; its transmitter's is the next."""
 
+UARTS_BASE = 0x5020_0000
 UART_INTERRUPT = 10
 FIRST_UART_REQUEST = 14
 
@@ -39,7 +40,7 @@ class Chip:
         self.uarts = {number: self._uart(number) for number in UART_FUNCTIONS}
         self.nor = NorChip(flash, machine.clock)
         self.spi = Spi(machine.clock, lambda: self.sysctl.spi3_hz, self.nor)
-        self.dmac = Dmac(machine, self._dma_source)
+        self.dmac = Dmac(machine, self._dma_source, self._dma_target)
         self.kpu = Kpu(machine)
         self.line.on_input = self._notice_input
         self._resettable: list[Resettable] = [
@@ -56,7 +57,7 @@ class Chip:
         machine.attach("DMAC", 0x5000_0000, 0x1000, self.dmac)
         machine.attach("KPU", kpu.BASE, kpu.SIZE, self.kpu)
         for number, uart in self.uarts.items():
-            machine.attach(f"UART{number}", 0x5020_0000 + (number << 16), 0x1000, uart)
+            machine.attach(f"UART{number}", UARTS_BASE + (number << 16), 0x1000, uart)
         for name, base in (("GPIOHS", 0x3800_1000), ("GPIO", 0x5020_0000)):
             machine.attach(name, base, 0x1000, Storage())
 
@@ -73,9 +74,20 @@ class Chip:
 
     def _dma_source(self, channel: int) -> Source | None:
         """The receiver that SYSCTL routes to a DMA channel."""
+        number, sends = self._routed(channel)
+        return None if sends else self.uarts.get(number)
+
+    def _dma_target(self, channel: int) -> Target | None:
+        """The transmitter that SYSCTL routes to a DMA channel, and its register."""
+        number, sends = self._routed(channel)
+        if not sends or number not in self.uarts:
+            return None
+        return Target(UARTS_BASE + (number << 16), self.uarts[number].send_many)
+
+    def _routed(self, channel: int) -> tuple[int, bool]:
+        """Number of the UART of a channel, and whether it is its transmitter."""
         number, odd = divmod(self.sysctl.dma_request(channel) - FIRST_UART_REQUEST, 2)
-        uart = self.uarts.get(number + 1)
-        return uart if uart and not odd else None
+        return number + 1, bool(odd)
 
     def _notice_input(self) -> None:
         for uart in self.uarts.values():

@@ -1,12 +1,17 @@
-"""The DMA controller, as far as the firmware uses it: from a UART into linked blocks.
+"""The DMA controller, as far as the firmware uses it.
 
-Facts: the SDK's dmac.h; block lists as in Linux' dw-axi-dmac. A block is marked as used
-up when it is full; a channel that meets a used-up block stops there until the program
-gives it back. Transfers are made when somebody looks: at the target register.
+From a UART into linked blocks: a block is marked as used up when it is full; a channel
+that meets a used-up block stops there until the program gives it back. Transfers are
+made when somebody looks: at the target register.
+To a UART from one block: it is read at once, and must not change before it is sent. A
+program that looks again and again whether it is sent is taken to wait for that.
+
+Facts: the SDK's dmac.h and uart.c; block lists as in Linux' dw-axi-dmac.
 """
 
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -15,14 +20,17 @@ from k210.virtual.machine import UNCACHED_BASE, Machine
 
 CHANNELS = 6
 CONFIG, CHANNEL_ENABLE, FIRST_CHANNEL, STRIDE = 0x10, 0x18, 0x100, 0x100
-TARGET, CHANNEL_CONFIG, LIST = 0x08, 0x20, 0x28
+SOURCE, TARGET, COUNT, CONTROL, CHANNEL_CONFIG, LIST = range(0, 0x30, 8)
 BLOCK = struct.Struct("<QQQQQ")
 VALID = 1 << 63
 CONTROL_OFFSET = 32
 EXPECTED_CONTROL = 1 << 4 | 2 << 8 | 2 << 11
 EXPECTED_CONFIG = 0xF | 2 << 32
+SENDING_CONTROL = 1 << 6 | 2 << 8 | 2 << 11
+SENDING_CONFIG = 1 << 32
 CONFIG_MASK = 0xF | 7 << 32
 WORD = 4
+POLLING_TICKS = 200
 
 
 class Source(Protocol):
@@ -35,11 +43,48 @@ class Source(Protocol):
         """At most so many bytes of what has arrived; 0: nothing takes them."""
 
 
+@dataclass(frozen=True)
+class Target:
+    """A register that a channel sends to.
+
+    Attributes:
+        address: of the register.
+        send: takes the bytes; gives the time at which the channel is done.
+    """
+
+    address: int
+    send: Callable[[bytes], int]
+
+
+@dataclass(frozen=True)
+class Sending:
+    """What a channel sends until a time; the words must stay as they are."""
+
+    words: memoryview
+    were: bytes
+    until: int
+
+
+def _checked_view(machine: Machine, who: str, address: int, length: int) -> memoryview:
+    """Memory for DMA to read and write.
+
+    Raises:
+        Fault: the address is in the cached alias, or outside memory.
+    """
+    if address >= UNCACHED_BASE * 2:
+        raise Fault(
+            f"{who}: the address {address:#x} is in the cached alias, where DMA and "
+            "the core do not see each other's writes"
+        )
+    return machine.view(address, length, who)
+
+
 class Channel:
-    """One channel: walks the list of blocks."""
+    """One channel that receives: walks the list of blocks."""
 
     def __init__(self, machine: Machine, number: int) -> None:
-        self._machine, self._who = machine, f"DMA channel {number}"
+        self._view = partial(_checked_view, machine, f"DMA channel {number}")
+        self._who = f"DMA channel {number}"
         self.target = 0
         self._left = 0
         self._block = 0
@@ -49,14 +94,6 @@ class Channel:
         """Begin with the block at an address."""
         self._next, self._left = first, 0
         self._load()
-
-    def _view(self, address: int, length: int) -> memoryview:
-        if address >= UNCACHED_BASE * 2:
-            raise Fault(
-                f"{self._who}: the address {address:#x} is in the cached alias, where "
-                "DMA and the core do not see each other's writes"
-            )
-        return self._machine.view(address, length, self._who)
 
     def _load(self) -> bool:
         """Take up the next block, unless it is used up."""
@@ -97,21 +134,29 @@ class Dmac:
     Args:
         machine: its memory.
         source: gives, for the number of a channel, what feeds it.
+        target: gives, for the number of a channel, what it feeds.
     """
 
     def __init__(
-        self, machine: Machine, source: Callable[[int], Source | None]
+        self,
+        machine: Machine,
+        source: Callable[[int], Source | None],
+        target: Callable[[int], Target | None],
     ) -> None:
-        self._machine, self._source = machine, source
+        self._machine, self._source, self._target = machine, source, target
         self.reset()
 
     def reset(self) -> None:
         """As after a reset: no channel runs."""
         self._words: dict[int, int] = {}
         self._running: dict[int, Channel] = {}
+        self._sending: dict[int, Sending] = {}
+        self._polled_at = -POLLING_TICKS
 
     def read(self, offset: int, size: int) -> int:
-        """Half of a register; the target register first brings itself up to date."""
+        """Half of a register, which first brings itself up to date."""
+        if offset == CHANNEL_ENABLE:
+            return self._enabled()
         number, register = divmod(offset - FIRST_CHANNEL, STRIDE)
         channel = self._running.get(number)
         if channel is not None and register in (TARGET, TARGET + 4):
@@ -125,7 +170,24 @@ class Dmac:
         self._words[offset] = value
         if offset == CHANNEL_ENABLE:
             self._enable(value)
-            self._words[offset] = sum(1 << number for number in self._running)
+
+    def _enabled(self) -> int:
+        """Which channels run; asked again and again, it waits for one that sends."""
+        clock = self._machine.clock
+        if self._sending and clock.now - self._polled_at < POLLING_TICKS:
+            clock.skip_to(min(each.until for each in self._sending.values()))
+        self._polled_at = clock.now
+        for number, each in list(self._sending.items()):
+            if each.until <= clock.now:
+                self._sent(number)
+        return sum(1 << number for number in (*self._running, *self._sending))
+
+    def _sent(self, number: int) -> None:
+        sending = self._sending.pop(number)
+        if sending.words != sending.were:
+            raise Fault(
+                f"DMA channel {number}: what it sends was changed before it was sent"
+            )
 
     def _enable(self, value: int) -> None:
         for number in range(CHANNELS):
@@ -139,6 +201,9 @@ class Dmac:
     def _start(self, number: int) -> None:
         base = FIRST_CHANNEL + number * STRIDE
         config = self._register(base + CHANNEL_CONFIG)
+        if config & CONFIG_MASK == SENDING_CONFIG and self._words.get(CONFIG, 0):
+            self._send(number, base)
+            return
         if config & CONFIG_MASK != EXPECTED_CONFIG or not self._words.get(CONFIG, 0):
             raise Fault(
                 f"DMA channel {number}: the transfer {config:#x} is not modelled"
@@ -147,6 +212,21 @@ class Dmac:
         channel.start(self._register(base + LIST))
         if source := self._source(number):
             source.drain = partial(self._advance, number)
+
+    def _send(self, number: int, base: int) -> None:
+        source, address, count, control = (
+            self._register(base + each) for each in (SOURCE, TARGET, COUNT, CONTROL)
+        )
+        target, who = self._target(number), f"DMA channel {number}"
+        if control != SENDING_CONTROL or target is None or target.address != address:
+            raise Fault(f"{who}: the transfer to {address:#x} is not modelled")
+        if number in self._sending:
+            if self._sending[number].until > self._machine.clock.now:
+                raise Fault(f"{who}: it is started anew while it sends")
+            self._sent(number)
+        words = _checked_view(self._machine, who, source, WORD * (count + 1))
+        data = bytes(words[::WORD])
+        self._sending[number] = Sending(words, bytes(words), target.send(data))
 
     def _register(self, offset: int) -> int:
         return self._words.get(offset, 0) | self._words.get(offset + 4, 0) << 32

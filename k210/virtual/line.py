@@ -66,8 +66,7 @@ class Line:
         self.lost = 0
         self.faults = LineFaults()
         self._to_chip: deque[Burst] = deque()
-        self._to_host = bytearray()
-        self._late: deque[tuple[int, bytes]] = deque()
+        self._to_host: deque[tuple[int, bytes]] = deque()
 
     def send(self, data: bytes) -> None:
         """The host sends bytes, at its baud rate, after those still on their way."""
@@ -84,21 +83,16 @@ class Line:
         self.on_input()
 
     def take(self) -> bytes:
-        """What the chip has sent and has come to the host since the last call."""
-        if self._to_host:
-            due = self._clock.now + ticks(self.faults.lateness())
-            due = max(due, self._late[-1][0] if self._late else 0)
-            self._late.append((due, self.faults.spoil(bytes(self._to_host))))
-            self._to_host.clear()
-        data = b""
-        while self._late and self._late[0][0] <= self._clock.now:
-            data += self._late.popleft()[1]
-        return data
+        """What has come to the host since the last call."""
+        now, data = self._clock.now, bytearray()
+        while self._to_host and self._to_host[0][0] <= now:
+            data += self._to_host.popleft()[1]
+        return bytes(data)
 
     @property
     def next_departure(self) -> int | None:
-        """When bytes that are late will come to the host, if there are any."""
-        return self._late[0][0] if self._late else None
+        """When bytes on their way to the host will be there, if there are any."""
+        return self._to_host[0][0] if self._to_host else None
 
     @property
     def has_output(self) -> bool:
@@ -108,7 +102,7 @@ class Line:
     def purge(self) -> None:
         """Forget what is under way."""
         self._to_chip.clear()
-        self._late.clear()
+        self._to_host.clear()
 
     @property
     def backlog(self) -> int:
@@ -155,9 +149,12 @@ class Line:
         self._clock.skip_to(burst.first_at + (count - 1) * burst.spacing)
         return self.receive(count, baud)
 
-    def transmit(self, data: bytes, baud: float) -> None:
-        """The chip sends bytes."""
-        self._to_host += _heard(data, baud, self.host_baud)
+    def transmit(self, data: bytes, baud: float, end: int = 0) -> None:
+        """The chip sends bytes, the last of which is complete at `end`."""
+        due = max(end, self._clock.now) + ticks(self.faults.lateness())
+        due = max(due, self._to_host[-1][0] if self._to_host else 0)
+        heard = self.faults.spoil(_heard(data, baud, self.host_baud))
+        self._to_host.append((due, heard))
 
 
 def _heard(data: bytes, sent_at: float, heard_at: float) -> bytes:

@@ -169,6 +169,16 @@ class Uart:
         start = max(self._sent_at, self._clock.now)
         self._sent_at = start + self._byte_ticks
 
+    def send_many(self, data: bytes) -> int:
+        """Send what a DMA channel brings; when it will have brought all."""
+        line, baud = self._tx(), self.baud
+        start = max(self._sent_at, self._clock.now)
+        self._sent_at = start + len(data) * self._byte_ticks
+        if line is not None:
+            line.transmit(data, baud, self._sent_at)
+        self._clock.expect(self._sent_at)
+        return self._sent_at - FIFO * self._byte_ticks
+
     def _poll_transmit_level(self) -> int:
         """TFL; a program that finds the FIFO full waits until it is half empty."""
         if self._transmit_level() >= FIFO:

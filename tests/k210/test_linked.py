@@ -1,6 +1,7 @@
 """A board behind the link: our firmware on the virtual chip, loaded through the ROM."""
 
 import random
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from compiled import Compiled
 from k210 import firmware, slot
 from k210.board import BoardSpec
 from k210.boards import TYPES
+from k210.chip import SRAM
 from k210.errors import BoardError, ModelError
-from k210.linked import LinkedBoard
+from k210.link.client import Link, Op
+from k210.linked import IDENTITY, LinkedBoard
 from k210.reference import Reference
 from k210.slot import Slot, SlotError
 from k210.virtual.board import VirtualBoard
@@ -21,6 +24,9 @@ from k210.virtual.nor import SECTOR, NorFlash
 
 SIZE = 1 << 20
 SLOT = 0x40000
+OVERHEAD_LIMIT = 128 * 1024
+RECORDS = 512 * 16
+"""Bytes that the firmware keeps free behind a model, for the times of operations."""
 
 
 @pytest.fixture
@@ -47,6 +53,17 @@ def model(few_kmodels: dict[str, Compiled]) -> Compiled:
 
 def test_the_image_is_small(flash: NorFlash) -> None:
     assert len(firmware.image()) <= 64 * 1024
+
+
+def test_it_leaves_memory_to_models(flash: NorFlash, model: Compiled) -> None:
+    board, port = opened(flash)
+    board.load(model.model)
+    link = Link(port)
+    assert link.hello(3)
+    room = IDENTITY.unpack(link.ask(Op.IDENTITY).payload)[5]
+    working, data = struct.unpack_from("<II", link.ask(Op.DESCRIBE).payload, 8)
+    static = SRAM - room - len(firmware.image())
+    assert static + working - data + RECORDS <= OVERHEAD_LIMIT
 
 
 def test_it_tells_who_it_is(board: LinkedBoard, flash: NorFlash) -> None:
@@ -103,6 +120,7 @@ def test_timings_and_tensors_go_by_op_id(board: LinkedBoard, model: Compiled) ->
     assert all(0 <= seconds < 1 for seconds in timings.values())
     ids = list(expected)[:2]
     traced = board.trace(ids)
+    assert board.timings() == timings
     for op_id in ids:
         assert traced[op_id].tobytes() == expected[op_id].tobytes()
     with pytest.raises(ModelError, match="no op s999"):

@@ -150,12 +150,6 @@ def test_arithmetic_that_nncase_does_not_have_is_refused() -> None:
         made(elementwise.binary, [noise(0, (2,))] * 2, (2,), scalars=scalars)
 
 
-def test_a_table_too_short_for_a_byte_is_refused() -> None:
-    x = np.zeros(4, np.uint8)
-    with pytest.raises(ModelError, match="255 entries"):
-        made(elementwise.lut1d, [x, np.zeros(255, np.uint8)], (4,), np.uint8)
-
-
 @given(seeds, st.integers(-3, 2), st.floats(0.125, 3, width=32))
 def test_a_softmax_sums_to_one_and_keeps_the_order(
     seed: int, axis: int, beta: float

@@ -173,11 +173,11 @@ class Victim:
 
 
 def attack_all(models: list[bytes], count: int, seed: int) -> int:
-    """How many of `count` mutants were accepted; a fresh chip for each model."""
+    """How many of so many mutants at least were accepted; a chip for each model."""
     accepted = 0
     for number, data in enumerate(models):
         victim, rng = Victim(), random.Random(seed + number)
-        for mutant in mutants.mutants(data, count // len(models), seed + number):
+        for mutant in mutants.mutants(data, -(-count // len(models)), seed + number):
             accepted += victim.attack(mutant, rng)
     return accepted
 

@@ -53,12 +53,14 @@ def kflash(tty: Path, shim: Path, *arguments: str | Path) -> None:
         "MODEM_SOCKET": f"{tty}.ctl",
     }
     command = [sys.executable, "-m", "kflash", "-p", str(tty), *OPTIONS]
-    subprocess.run(
+    done = subprocess.run(
         [*command, *map(str, arguments)],
         env=environment,
-        stdout=subprocess.DEVNULL,
-        check=True,
+        capture_output=True,
+        text=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
 def test_it_flashes_a_program(tty: Path, shim: Path, tmp_path: Path) -> None:
