@@ -32,6 +32,7 @@ def run(job: "Job") -> "Metrics":
     contents = Slot(
         job.input("compile/model.kmodel").read_bytes(),
         job.input("compile/manifest.json").read_bytes(),
+        job.input("compile/known.bin").read_bytes(),
     )
     address = job.settings.flash.slot
     size = slot.size(contents)
@@ -64,7 +65,11 @@ def run(job: "Job") -> "Metrics":
 
 def _parts(contents: Slot) -> dict[str, slot.Part]:
     header = slot.header(contents)
-    return {"kmodel": header.kmodel, "manifest": header.manifest}
+    return {
+        "kmodel": header.kmodel,
+        "manifest": header.manifest,
+        "known answers": header.known_answers,
+    }
 
 
 def write(board: Flash, address: int, contents: Slot, advance: Advance) -> int:

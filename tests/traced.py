@@ -29,11 +29,11 @@ data:
   path: data.npz
   channels: 3
   size: [{SIDE}, {SIDE}]
-  split: {{train: 16, validation: 0, test: 24}}
+  split: {{train: 16, validation: 0, test: 12}}
 model: {{file: model.tflite}}
 export: {{samples: 4}}
 quantize: {{samples: 16}}
-check: {{samples: 24}}
+check: {{samples: 12}}
 """
 
 
@@ -58,7 +58,8 @@ def network(before: int = 0, reverse: bool = False) -> bytes:
     x = net.convolve(net.input, 12)
     if reverse:
         weights = net.nodes[0].inputs[1]
-        assert weights is not None and weights.value is not None
+        assert weights is not None
+        assert weights.value is not None
         weights.value = np.ascontiguousarray(weights.value[..., ::-1])
     y = net.convolve(x, 12, 1)
     x = net.add(x, net.convolve(y, 12, activation="NONE"))

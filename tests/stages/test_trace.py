@@ -1,18 +1,20 @@
 """Faults that users meet, planted between the stages, and where the check sees them."""
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
+from jobs import job_of
 from traced import CALIBRATION, Deployed, network, pictures
 
 from k210 import kmodel
-from k210.board import Board
 from k210.errors import BoardError
 from k210.kmodel import ActivationTable, Conv2d
+from k210.known_answers import known_answers, parse_known_answers
+from k210.reference import Reference
 from stages import check
 from stages.boards import opened
+from stages.check.devices import all_differences, first_difference
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter")
 
@@ -39,6 +41,10 @@ def checked(deployed: Deployed, sound: bytes) -> Any:
 def plant(deployed: Deployed, data: bytes) -> Any:
     """What the check says of that kmodel."""
     deployed.write("compile/model.kmodel", data)
+    samples = [each.tobytes() for each in pictures()[:1].transpose(0, 3, 1, 2)]
+    answers = Reference(data).infer_many(samples)
+    known = known_answers(zip(samples, answers, strict=True))
+    deployed.write("compile/known.bin", known.pack())
     return deployed.check()
 
 
@@ -107,6 +113,48 @@ def test_a_flipped_byte_in_flash_is_found_before_anything_runs(
     sentence = str(refused.value)
     assert f"1 byte differs, the first at {place:#x} of the kmodel" in sentence
     assert f"the weights of {SECOND}" in sentence
+
+
+def test_a_board_that_computes_nonsense_is_told_from_a_wrong_model(
+    deployed: Deployed, sound: bytes
+) -> None:
+    plant(deployed, sound)
+    known = parse_known_answers(deployed.path("compile/known.bin").read_bytes())
+    others = replace(known, outputs=(bytes(len(known.outputs[0])),))
+    deployed.write("compile/known.bin", others.pack())
+    with pytest.raises(BoardError, match="wrong outputs for 1 of the 1 known inputs"):
+        deployed.check()
+
+
+def test_a_board_with_other_weights_in_memory_is_named(
+    deployed: Deployed, checked: Any, sound: bytes
+) -> None:
+    plant(deployed, sound)
+    model, conv = layer(sound, SECOND)
+    memory = bytearray(sound)
+    memory[model.file_offset(conv.weights) + 37] ^= 0x80
+    sample = pictures()[0].transpose(2, 0, 1).tobytes()
+    expected = Reference(sound).trace(sample)
+    with opened(job_of(deployed.checkout, "check")) as board:
+        board.load(bytes(memory))
+        found = first_difference(board, model, expected, sample)
+        assert found is not None
+        assert found.op == SECOND
+        assert found.values > 0
+        everything = all_differences(board, model, expected, sample)
+    assert everything[0] == SECOND
+    assert "k0.1" not in everything
+
+
+def test_a_sound_board_differs_nowhere(deployed: Deployed, sound: bytes) -> None:
+    plant(deployed, sound)
+    sample = pictures()[0].transpose(2, 0, 1).tobytes()
+    expected = Reference(sound).trace(sample)
+    with opened(job_of(deployed.checkout, "check")) as board:
+        board.load(0x100000)
+        model = kmodel.parse(sound)
+        assert first_difference(board, model, expected, sample) is None
+        assert all_differences(board, model, expected, sample) == []
 
 
 def test_swapped_colours_in_the_compiled_model_are_named(deployed: Deployed) -> None:
