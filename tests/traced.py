@@ -34,6 +34,7 @@ model: {{file: model.tflite}}
 export: {{samples: 4}}
 quantize: {{samples: 16}}
 check: {{samples: 12}}
+board: {{port: URL, type: virtual}}
 """
 
 
@@ -74,10 +75,11 @@ class Deployed:
     Args:
         root: an empty folder.
         model: a TFLite file's bytes, taken as exported and as normalized.
+        url: of a virtual board that runs already.
     """
 
-    def __init__(self, root: Path, model: bytes, pipeline: str = PIPELINE) -> None:
-        self.checkout: Checkout = make_checkout(root, pipeline)
+    def __init__(self, root: Path, model: bytes, url: str) -> None:
+        self.checkout: Checkout = make_checkout(root, PIPELINE.replace("URL", url))
         images = pictures()
         labels = np.arange(len(images)) % CLASSES
         np.savez(root / "data.npz", images=images, labels=labels)

@@ -1,5 +1,6 @@
 """Faults that users meet, planted between the stages, and where the check sees them."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from k210.errors import BoardError
 from k210.kmodel import ActivationTable, Conv2d
 from k210.known_answers import known_answers, parse_known_answers
 from k210.reference import Reference
+from k210.virtual.process import BoardProcess
 from stages import check
 from stages.boards import opened
 from stages.check.devices import all_differences, first_difference
@@ -23,8 +25,14 @@ SECOND = "k0.3"
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Deployed:
-    return Deployed(tmp_path_factory.mktemp("traced") / "checkout", network())
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    folder = tmp_path_factory.mktemp("traced")
+    log = folder / "board.log"
+    process = BoardProcess(folder / "flash.bin", 1 << 24, "virtual", log)
+    try:
+        yield Deployed(folder / "checkout", network(), process.url)
+    finally:
+        process.close()
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +112,8 @@ def test_a_flipped_byte_in_flash_is_found_before_anything_runs(
     plant(deployed, sound)
     model, conv = layer(sound, SECOND)
     place = model.file_offset(conv.weights) + 37
-    flash = deployed.path("board/flash.bin")
-    image = bytearray(flash.read_bytes())
-    image[0x101000 + place] ^= 0x80
-    flash.write_bytes(bytes(image))
+    with opened(job_of(deployed.checkout, "check")) as board:
+        board.flash_write(0x101000 + place, bytes([sound[place] & (sound[place] - 1)]))
     with pytest.raises(BoardError, match="is damaged") as refused:
         deployed.run(check, "check")
     sentence = str(refused.value)
