@@ -237,3 +237,11 @@ def few_kmodels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Compiled]
     folder = tmp_path_factory.mktemp("few_kmodels")
     run_script("zoo_kmodels.py", folder, *FEW)
     return {each.name: each for each in compiled(folder)}
+
+
+@pytest.fixture
+def draw(tmp_path: Path) -> Callable[..., str]:
+    """From the artifacts and settings of a report to its page."""
+    from report_pages import drawer
+
+    return drawer(tmp_path)

@@ -324,7 +324,8 @@ def _mean(side: int, more: float) -> Compute:
         blocks = full[:, : tall * side, : wide * side].reshape(
             1, tall, side, wide, side
         )
-        return np.floor(blocks.mean((2, 4)) + more).astype(np.uint8)
+        means: Bytes = np.floor(blocks.mean((2, 4)) + more).astype(np.uint8)
+        return means
 
     return compute
 
@@ -377,7 +378,8 @@ def _sliding(outside: int) -> Compute:
         edged = np.pad(full, ((0, 0), (0, 1), (0, 1)), constant_values=outside)
         corners = edged[:, :-1, :-1], edged[:, :-1, 1:], edged[:, 1:, :-1]
         windows = np.stack([*corners, edged[:, 1:, 1:]])
-        return (windows.sum(0) // 4).astype(np.uint8)
+        means: Bytes = (windows.sum(0) // 4).astype(np.uint8)
+        return means
 
     return compute
 
