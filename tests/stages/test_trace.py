@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from jobs import job_of
-from traced import CALIBRATION, Deployed, network, pictures
+from traced import CALIBRATION, Deployed, exported, network, pictures, trained
 
 from k210 import kmodel
 from k210.errors import BoardError
@@ -18,21 +18,31 @@ from stages import check
 from stages.boards import opened
 from stages.check.devices import all_differences, first_difference
 
-pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter")
+pytestmark = [
+    pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation"),  # Keras's
+]
 
 SECOND = "k0.3"
 """The second convolution; the first one's map goes to the addition as well."""
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    folder = tmp_path_factory.mktemp("traced")
-    log = folder / "board.log"
-    process = BoardProcess(folder / "flash.bin", 1 << 24, "virtual", log)
+def board_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A virtual board that all tests share."""
+    folder = tmp_path_factory.mktemp("board")
+    image, log = folder / "flash.bin", folder / "log"
+    process = BoardProcess(image, 1 << 24, "virtual", log)
     try:
-        yield Deployed(folder / "checkout", network(), process.url)
+        yield process.url
     finally:
         process.close()
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory, board_url: str) -> Deployed:
+    root = tmp_path_factory.mktemp("traced") / "checkout"
+    return Deployed(root, network(), board_url)
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +210,48 @@ def test_another_padding_in_the_compiled_model_is_named(deployed: Deployed) -> N
     assert (found["step"], found["tensor"]) == ("reference", "conv_2d_5")
     assert found["cause"] == "padding"
     assert "pads its map by 1 above and 1 on the left, and this one" in found["words"]
+
+
+# between training and export
+
+
+@pytest.fixture(scope="module")
+def keras_model() -> Any:
+    return trained()
+
+
+@pytest.fixture(scope="module")
+def from_keras(
+    tmp_path_factory: pytest.TempPathFactory, board_url: str, keras_model: Any
+) -> Deployed:
+    root = tmp_path_factory.mktemp("keras") / "checkout"
+    deployed = Deployed(root, exported(keras_model), board_url, keras_model)
+    deployed.compile()
+    return deployed
+
+
+def test_a_sound_export_has_no_wrong_layer(from_keras: Deployed) -> None:
+    found = from_keras.check()
+    assert found["ladder"][1]["snr_db"] > 90
+    assert found["trace"]["first_wrong"] is None
+
+
+def test_a_padding_swapped_after_training_is_named(
+    from_keras: Deployed, keras_model: Any
+) -> None:
+    from_keras.write("export/model.tflite", exported(keras_model, before=1))
+    found = from_keras.check()["trace"]["first_wrong"]
+    assert (found["step"], found["tensor"]) == ("tflite", "conv_2d_2")
+    assert found["cause"] == "padding"
+    assert "pads its map by 0 above and 0 on the left, and this" in found["words"]
+    assert "one pads by 1 and 1" in found["words"]
+
+
+def test_weights_that_changed_after_training_are_named(
+    from_keras: Deployed, keras_model: Any
+) -> None:
+    from_keras.write("export/model.tflite", exported(keras_model, flipped=True))
+    found = from_keras.check()["trace"]["first_wrong"]
+    assert (found["step"], found["tensor"]) == ("tflite", "conv_2d_0")
+    assert found["cause"] == "other weights"
+    assert "1 of its 12 channels differ" in found["words"]
