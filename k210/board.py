@@ -88,6 +88,18 @@ Done = tuple[FlashStep, tuple[bytes, ...]]
 """A step that was done, and the digests it gave."""
 
 
+@dataclass(frozen=True)
+class SelfTest:
+    """What became of the known answers of a model slot.
+
+    ``first_wrong`` is the index of the first wrong one, None where all are right.
+    """
+
+    answers: int
+    wrong: int
+    first_wrong: int | None
+
+
 class Flash(Protocol):
     """A flash memory. Addresses and lengths are bytes.
 
@@ -147,6 +159,12 @@ class Board(Flash, Protocol):
 
     def timings(self) -> dict[str, float]:
         """Seconds each op took in the last inference."""
+
+    def self_test(self, address: int) -> SelfTest | None:
+        """Run the known answers in the slot at an address; None where it has none.
+
+        The model is to be loaded from there first.
+        """
 
     def reset(self) -> None:
         """Start over: no model loaded."""

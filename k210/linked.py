@@ -19,6 +19,7 @@ from k210.board import (
     Erase,
     FlashStep,
     Program,
+    SelfTest,
     Tensor,
 )
 from k210.boards import BoardType, board_type, wired
@@ -325,6 +326,14 @@ class LinkedBoard:
             format_op_id(function, index): ticks / self._ticks_per_second
             for function, index, ticks in struct.iter_unpack("<IIQ", payload)
         }
+
+    def self_test(self, address: int) -> SelfTest | None:
+        """Run the known answers in the slot at an address; None where it has none."""
+        reply = self._link.ask(Op.SELF_TEST, address.to_bytes(4, "little"))
+        if reply.status == Status.NO_ANSWERS:
+            return None
+        answers, wrong, first = struct.unpack("<III", _checked(reply))
+        return SelfTest(answers, wrong, first if wrong else None)
 
     def reset(self) -> None:
         """Forget the loaded model."""

@@ -33,6 +33,7 @@ def run(job: "Job") -> "Metrics":
     contents = Slot(
         job.input("compile/model.kmodel").read_bytes(),
         job.input("compile/manifest.json").read_bytes(),
+        job.input("compile/known.bin").read_bytes(),
     )
     settings = job.settings.flash
     with reserved(job) as entry:
@@ -129,11 +130,16 @@ def verify(board: Flash, address: int, contents: Slot) -> None:
 
 def _parts(contents: Slot, address: int) -> dict[str, dict[str, Any]]:
     header = slot.header(contents)
+    named = {
+        "kmodel": header.kmodel,
+        "manifest": header.manifest,
+        "known answers": header.known_answers,
+    }
     return {
         name: {
             "address": address + part.offset,
             "length": part.length,
             "sha256": part.sha256.hex(),
         }
-        for name, part in (("kmodel", header.kmodel), ("manifest", header.manifest))
+        for name, part in named.items()
     }

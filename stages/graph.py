@@ -159,6 +159,7 @@ STAGES: tuple[Stage, ...] = (
         ),
         outputs=(
             "compile/model.kmodel",
+            "compile/known.bin",
             "compile/manifest.json",
             "compile/placement.json",
         ),
@@ -174,7 +175,7 @@ STAGES: tuple[Stage, ...] = (
         name="flash",
         doc="write the model into the board's flash and read it back",
         sections=("board", "flash"),
-        inputs=("compile/model.kmodel", "compile/manifest.json"),
+        inputs=("compile/model.kmodel", "compile/manifest.json", "compile/known.bin"),
         outputs=("flash/receipt.json", FLASH_IMAGE),
         tools=("pyserial",),
         headline=("{written} of {sectors} sectors written", "{outcome}"),

@@ -3,7 +3,7 @@
 Standard library only: each ``doit deploy`` prints it, even one with nothing to do.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -64,28 +64,83 @@ def notes(ladder: Sequence[Row], max_drop: float | None) -> list[str]:
 
 
 def summary_line(check: Mapping[str, Any]) -> str:
-    """One line about a run: verdict, accuracy, drop, modelled time, memory."""
-    device = check["ladder"][-1]
-    parts = [str(check["verdict"]), *_quality(device)]
+    """One line about a run: verdict, accuracy and what it lost, time, memory.
+
+    Such as ``signs: pass  device 98.7 % (float 99.4 %, −0.6 [−1.9, +0.3])  1.61 ms
+    modelled  3.1 MiB``; differences and their 95 % interval are in points.
+    """
     timings = check["timings"]
     took = 1e3 * sum(timings["seconds"].values())
-    parts.append(f"{took:.2f} ms per inference ({timings['source']})")
-    parts.append(f"{check['memory']['total'] / 1024:.0f} KiB of 6 MiB SRAM")
-    return f"{check['project']}: {', '.join(parts)}"
+    parts = [
+        f"{check['project']}: {check['verdict']}",
+        _quality(check["ladder"][0], check["ladder"][-1]),
+        f"{took:.2f} ms {timings['source']}",
+        _memory(check["memory"]["total"]),
+    ]
+    if (wrong := _first_wrong(check)) is not None:
+        parts.append(f"wrong from {_place(wrong)} on: {wrong['cause']}")
+    return "  ".join(parts)
 
 
-def _quality(device: Row) -> Iterator[str]:
-    """The device's accuracy and drop, or what there is in place of them."""
-    if device["accuracy"] is not None:
-        low, high = device["ci95"]
-        yield f"device {device['accuracy']:.2%} ({low:.1%}–{high:.1%})"
-    elif device["agreement"] is not None:
-        yield f"agreement {device['agreement']:.2%}"
-    else:
-        yield f"SNR {_format(device['snr_db'], '.1f', ' dB') or 'unlimited'}"
-    if device["drop"] is not None:
-        drop = f"{device['drop']:.2%}".replace("-", "−")
-        yield f"drop {drop} ({_points(device['drop_ci95'])})"
+def _quality(first: Row, device: Row) -> str:
+    """The device's accuracy and its change, or what there is in place of them."""
+    if device["accuracy"] is None:
+        if device["agreement"] is not None:
+            return f"agreement {_hundredths(device['agreement'])}"
+        return f"SNR {_format(device['snr_db'], '.1f', ' dB') or 'unlimited'}"
+    text = f"device {_hundredths(device['accuracy'])}"
+    if device["drop"] is None:
+        return text
+    low, high = (_change(end) for end in reversed(device["drop_ci95"]))
+    return (
+        f"{text} ({first['step']} {_hundredths(first['accuracy'])}, "
+        f"{_change(device['drop'])} [{low}, {high}])"
+    )
+
+
+def _hundredths(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def _change(drop: float) -> str:
+    """A loss as the change that it is, in points."""
+    return f"{-100 * drop:+.1f}".replace("-", "−")
+
+
+def _memory(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 1024:.0f} KiB"
+
+
+def _first_wrong(check: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    traced = check["trace"]
+    return None if traced is None else traced["first_wrong"]
+
+
+def _place(wrong: Mapping[str, Any]) -> str:
+    """Where it goes wrong: op and tensor, as much of them as there is."""
+    return " ".join(each for each in (wrong["op"], wrong["tensor"]) if each)
+
+
+def trace_lines(check: Mapping[str, Any]) -> list[str]:
+    """What the terminal says of the first wrong layer; nothing where there is none."""
+    wrong = _first_wrong(check)
+    if wrong is None:
+        return []
+    lines = [f"first wrong: {_place(wrong)}, on the step to {wrong['step']}"]
+    if wrong.get("snr_db") is not None and wrong.get("fall_db") is not None:
+        snr = f"{wrong['snr_db']:.1f}".replace("-", "−")
+        lines.append(
+            f"  its signal-to-noise ratio is {snr} dB, {wrong['fall_db']:.1f} less "
+            "than that of its inputs"
+        )
+    if wrong.get("range"):
+        low, high = wrong["range"]
+        seen = wrong["seen"]
+        lines.append(
+            f"  its bytes stand for {low:.3g} to {high:.3g}, the float map has "
+            f"{seen[0]:.3g} to {seen[1]:.3g}"
+        )
+    return [*lines, f"  {wrong['words']}"]
 
 
 def _points(ends: Sequence[float]) -> str:
@@ -105,6 +160,7 @@ def ladder_text(check: Mapping[str, Any]) -> str:
     lines.append(f"verdict: {check['verdict']}")
     lines += [f"  {sentence}" for sentence in check["failures"]]
     lines += [f"  note: {sentence}" for sentence in check["notes"]]
+    lines += trace_lines(check)
     return "\n".join(lines)
 
 

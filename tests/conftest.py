@@ -264,3 +264,11 @@ def family_kmodels(
         return list(compiled(folder))
 
     return make
+
+
+@pytest.fixture
+def draw(tmp_path: Path) -> Callable[..., str]:
+    """From the artifacts and settings of a report to its page."""
+    from report_pages import drawer
+
+    return drawer(tmp_path)

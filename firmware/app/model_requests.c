@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "known.h"
 #include "link.h"
 #include "model.h"
 #include "reply.h"
@@ -17,6 +18,7 @@ enum {
     OP_SIZE = 16,
     TRACE_SIZE = 12,
     SLOT_SIZE = 4,
+    SELF_TEST_SIZE = 12,
 };
 
 static bool refuse_model(const struct request *request, enum kmodel_status status) {
@@ -175,6 +177,67 @@ static bool trace(const struct request *request) {
            link_write(header, length) && link_write(data, size);
 }
 
+/* Run the known answers; gives how many are wrong, and which one is the first. */
+static enum kmodel_status run_known(const struct known_answers *known, uint32_t *wrong,
+                                    uint32_t *first) {
+    uint32_t size;
+
+    *wrong = 0;
+    *first = 0;
+    for (uint32_t i = 0; i < known->count; i++) {
+        known_input(known, i, model_inputs(&size));
+        enum kmodel_status status = model_infer();
+
+        if (status != KMODEL_OK) {
+            return status;
+        }
+        if (!known_is_right(known, i, model_outputs(&size))) {
+            *first = *wrong == 0 ? i : *first;
+            *wrong += 1;
+        }
+    }
+    return KMODEL_OK;
+}
+
+/* Whether the answers are those of a model like the one that is loaded. */
+static bool are_of_model(const struct known_answers *known) {
+    uint32_t inputs, outputs;
+
+    (void)model_inputs(&inputs);
+    (void)model_outputs(&outputs);
+    return known->input_size == inputs && known->output_size == outputs;
+}
+
+static bool self_test(const struct request *request) {
+    struct known_answers known;
+    uint8_t data[SELF_TEST_SIZE];
+    uint32_t wrong, first;
+
+    if (request->length != SLOT_SIZE) {
+        return reply_refuse(request, request->length, REPLY_BAD_REQUEST);
+    }
+    if (!link_read(data, SLOT_SIZE)) {
+        return false;
+    }
+    enum known_status found = known_find(get_u32(data), &known);
+
+    if (found == KNOWN_NONE) {
+        return reply(request, REPLY_NO_ANSWERS, NULL, 0);
+    }
+    if (found != KNOWN_OK || !are_of_model(&known)) {
+        return reply(request, REPLY_SLOT_DAMAGED, NULL, 0);
+    }
+    enum kmodel_status status = run_known(&known, &wrong, &first);
+
+    if (status != KMODEL_OK) {
+        return refuse_model(request, status);
+    }
+    put_u32(data, known.count);
+    put_u32(data + 4, wrong);
+    put_u32(data + 8, first);
+    return reply(request, REPLY_OK, data, sizeof data);
+}
+
 static bool forget(const struct request *request) {
     (void)model_image();
     return link_skip(request->length) && reply(request, REPLY_OK, NULL, 0);
@@ -201,6 +264,8 @@ bool model_request(const struct request *request) {
         return infer(request);
     case REQUEST_TIMINGS:
         return timings(request);
+    case REQUEST_SELF_TEST:
+        return self_test(request);
     default:
         return trace(request);
     }

@@ -27,6 +27,7 @@ enum request_op {
     REQUEST_SET_BAUD = 12,
     REQUEST_REBOOT = 13,
     REQUEST_FORGET = 14,
+    REQUEST_SELF_TEST = 15,
     REQUEST_FLASH_SECTORS = 20,
 };
 
@@ -41,6 +42,7 @@ enum reply_status {
     REPLY_NO_SLOT = 6,
     REPLY_SLOT_DAMAGED = 7,
     REPLY_NO_SUCH_OP = 8,
+    REPLY_NO_ANSWERS = 9,
 };
 
 /** A request; its payload is still to be read from the link. */

@@ -109,6 +109,7 @@ static bool dispatch(const struct request *request) {
     case REQUEST_TIMINGS:
     case REQUEST_TRACE:
     case REQUEST_FORGET:
+    case REQUEST_SELF_TEST:
         return model_request(request);
     case REQUEST_SET_BAUD:
         return set_baud(request);

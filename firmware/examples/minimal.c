@@ -1,11 +1,13 @@
 /*
  * The least program that runs a kmodel: no host, no link.
  *
- * It boots from flash, takes the model from the slot and a picture from the slot's
- * known-answer block, runs the one on the other and prints the largest output, once.
+ * It boots from flash, takes the model from the slot, runs it on the inputs in the
+ * slot's known-answer block, and prints the largest output of each, and whether it
+ * gives what the host's model gave: a board that checks itself.
  */
 #include "k210.h"
 #include "kmodel.h"
+#include "known.h"
 #include "kpu_device.h"
 #include "nor.h"
 #include "slot.h"
@@ -74,10 +76,25 @@ static const char *load(uint8_t **free) {
     return status == KMODEL_OK ? NULL : kmodel_message(status);
 }
 
-/* Runs the model on the slot's picture; NULL, or what is wrong. */
-static const char *run(uint8_t *free, uint32_t *class) {
+/* Runs the model on one known input, and prints its class and whether that is right. */
+static enum kmodel_status show(const struct kmodel_run *run,
+                               const struct known_answers *known, uint32_t index) {
+    known_input(known, index, (uint8_t *)run->inputs[0]);
+    enum kmodel_status status = kmodel_infer(&model, run);
+
+    if (status == KMODEL_OK) {
+        print("class ");
+        print_number(largest(run->outputs[0], known->output_size / sizeof(float)));
+        print(known_is_right(known, index, run->outputs[0]) ? ", right\n"
+                                                            : ", wrong\n");
+    }
+    return status;
+}
+
+/* Runs the model on the slot's known answers; NULL, or what is wrong. */
+static const char *run_known(uint8_t *free) {
     struct kmodel_tensor input, output;
-    struct slot_kmodel picture;
+    struct known_answers known;
     struct kpu kpu;
 
     if (model.inputs != 1 || model.outputs != 1) {
@@ -85,9 +102,9 @@ static const char *run(uint8_t *free, uint32_t *class) {
     }
     kmodel_input(&model, 0, &input);
     kmodel_output(&model, 0, &output);
-    if (!slot_find_known_answers(SLOT_ADDRESS, &picture) ||
-        picture.length < input.size) {
-        return "there is no picture in the slot";
+    if (known_find(SLOT_ADDRESS, &known) != KNOWN_OK ||
+        known.input_size != input.size || known.output_size != output.size) {
+        return "there are no known answers in the slot";
     }
     const void *inputs[] = {take(&free, input.size)};
     void *outputs[] = {take(&free, output.size)};
@@ -97,31 +114,29 @@ static const char *run(uint8_t *free, uint32_t *class) {
     if (run.memory == NULL) {
         return "the memory is too small";
     }
-    nor_read(picture.address, (uint8_t *)inputs[0], input.size);
     kpu_device_init(&kpu);
-    enum kmodel_status status = kmodel_infer(&model, &run);
-    *class = largest(outputs[0], output.size / sizeof(float));
-    return status == KMODEL_OK ? NULL : kmodel_message(status);
+    for (uint32_t i = 0; i < known.count; i++) {
+        enum kmodel_status status = show(&run, &known, i);
+
+        if (status != KMODEL_OK) {
+            return kmodel_message(status);
+        }
+    }
+    return NULL;
 }
 
 int main(void) {
     uint8_t *free = __memory_start;
-    uint32_t class = 0;
 
     sysctl_init();
     nor_init();
     uart_init(BAUD);
     const char *problem = load(&free);
     if (problem == NULL) {
-        problem = run(free, &class);
+        problem = run_known(free);
     }
-    if (problem != NULL) {
-        print("error: ");
-        print(problem);
-    } else {
-        print("class ");
-        print_number(class);
-    }
+    print(problem == NULL ? "done" : "error: ");
+    print(problem == NULL ? "" : problem);
     print("\n");
     for (;;) {
         __asm__ volatile("wfi");

@@ -15,6 +15,7 @@ enum {
     DIGEST = 8,
     CRC_AT = 140,
     HEADER_USED = 144,
+    PIECE = 256,
 };
 
 static const char magic[] = "K210SLOT";
@@ -60,4 +61,21 @@ bool slot_read(const struct slot_kmodel *kmodel, uint8_t *target) {
     sha256_add(&sha, target, kmodel->length);
     sha256_finish(&sha, digest);
     return memcmp(digest, kmodel->digest, SHA256_SIZE) == 0;
+}
+
+bool slot_is_whole(const struct slot_kmodel *part) {
+    uint8_t digest[SHA256_SIZE];
+    uint8_t piece[PIECE];
+    struct sha256 sha;
+
+    sha256_start(&sha);
+    for (uint32_t done = 0; done < part->length; done += PIECE) {
+        uint32_t left = part->length - done;
+        uint32_t size = left < PIECE ? left : PIECE;
+
+        nor_read(part->address + done, piece, size);
+        sha256_add(&sha, piece, size);
+    }
+    sha256_finish(&sha, digest);
+    return memcmp(digest, part->digest, SHA256_SIZE) == 0;
 }

@@ -23,12 +23,15 @@ struct slot_kmodel {
  */
 bool slot_find(uint32_t address, struct slot_kmodel *kmodel);
 
-/** Where the known-answer block of the slot at `address` lies, which begins with the
- *  bytes of one input; false if the slot has none.
+/** Where the known-answer block of the slot at `address` lies, which `known.h` reads;
+ *  false if the slot has none.
  */
 bool slot_find_known_answers(uint32_t address, struct slot_kmodel *block);
 
 /** Copy the kmodel to `target`; false if its digest is wrong. */
 bool slot_read(const struct slot_kmodel *kmodel, uint8_t *target);
+
+/** Whether a part of a slot has the digest that the header promises. */
+bool slot_is_whole(const struct slot_kmodel *part);
 
 #endif

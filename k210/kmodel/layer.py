@@ -7,7 +7,7 @@ and compared, because nncase's simulator ignores those fields and the chip does 
 
 import struct
 from collections.abc import Iterator
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from enum import IntEnum
 from functools import cache
 
@@ -137,6 +137,10 @@ class LayerRegisters:
             if actual != expected:
                 return f"{name} is {actual}, where the layer's shape gives {expected}"
         return None
+
+    def completed(self) -> "LayerRegisters":
+        """The same with every field that follows from the others as it must be."""
+        return replace(self, **self._expected())
 
     @property
     def kernel(self) -> int:

@@ -4,6 +4,7 @@ Facts: nncase 1.9's simulator, whose results this equals. Whether silicon rounds
 negative products and edges the same way is not known.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -71,13 +72,28 @@ def batch_normed(layer: Layer, sums: Integers) -> Integers:
     return normed
 
 
-def activated(layer: Layer, y: Integers) -> Bytes:
-    """The last segment that starts below y applies; the first, if none does."""
+Rounding = Callable[[Integers, int], Integers]
+"""Divides a product by 2 to the power of a shift."""
+
+
+def activated(
+    layer: Layer, y: Integers, rounding: Rounding | None = None, strict: bool = True
+) -> Bytes:
+    """The last segment that starts below y applies; the first, if none does.
+
+    Args:
+        layer: whose table it is.
+        y: after batch norm.
+        rounding: another one than the simulator's.
+        strict: whether a y at the start of a segment is not yet in it.
+    """
+    rounding = rounding or rounded
     table = ActivationTable.unpack(layer.activation.tobytes())
     out = np.zeros(y.shape, np.int64)
     for number, segment in enumerate(table.segments):
-        line = rounded((y - segment.x_start) * segment.mul, segment.shift)
-        applies = y > segment.x_start if number else True
+        line = rounding((y - segment.x_start) * segment.mul, segment.shift)
+        starts = segment.x_start + (0 if strict else -1)
+        applies = y > starts if number else True
         out = np.where(applies, line + segment.bias, out)
     return out.clip(0, 255).astype(np.uint8)
 

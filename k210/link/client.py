@@ -36,6 +36,7 @@ class Op(IntEnum):
     SET_BAUD = 12
     REBOOT = 13
     FORGET = 14
+    SELF_TEST = 15
     FLASH_SECTORS = 20
 
 
@@ -51,6 +52,7 @@ class Status(IntEnum):
     NO_SLOT = 6
     SLOT_DAMAGED = 7
     NO_SUCH_OP = 8
+    NO_ANSWERS = 9
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from k210.manifest import Manifest
 from stages import dataset
 from stages.artifacts import read_json, write_json
 from stages.boards import opened
-from stages.check.devices import require_flashed
+from stages.check.devices import require_flashed, require_self_test
 from stages.check.ladder import Floats, Step
 from stages.check.mistakes import Mistakes
 from stages.check.modelled import memory, modelled
@@ -140,9 +140,10 @@ def _require_judgeable(job: "Job", manifest: Manifest, test: Split) -> None:
 
 
 def _load(board: Board, address: int, kmodel: bytes) -> None:
-    """Load the model from flash, if it is the compiled one."""
+    """Load the model from flash, if it is the compiled one and the board is sound."""
     require_flashed(board, address, kmodel)
     board.load(address)
+    require_self_test(board, address)
 
 
 @dataclass(frozen=True)

@@ -137,3 +137,20 @@ def _damage(board: Board, address: int, kmodel: bytes) -> str:
     where = part_at(parse(kmodel), changed[0])
     count = f"{len(changed)} byte{'s differ' if len(changed) > 1 else ' differs'}"
     return f" ({count}, the first at {changed[0]:#x} of the kmodel: {where})"
+
+
+def require_self_test(board: Board, address: int) -> None:
+    """Make sure that a board computes the known answers in its slot.
+
+    Raises:
+        BoardError: it does not: how many are wrong, and what to do.
+    """
+    found = board.self_test(address)
+    if found is not None and found.wrong:
+        raise BoardError(
+            f"the board gives wrong outputs for {found.wrong} of the {found.answers} "
+            f"known inputs in its flash at {address:#x} (the first is number "
+            f"{found.first_wrong}), though it holds the compiled model: its memory, "
+            "KPU or power is at fault; reset it, and try another one, or run "
+            "`doit silicon` to see what its KPU computes"
+        )

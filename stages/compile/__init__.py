@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from k210 import kmodel
 from k210.errors import ModelError
 from k210.kmodel import Kmodel
+from k210.known_answers import known_answers
 from k210.manifest import Input, Manifest, Output
 from k210.reference import Reference
 from stages import tflite
@@ -36,7 +37,7 @@ TRIALS = 4
 
 
 def run(job: "Job") -> "Metrics":
-    """Write ``model.kmodel``, ``manifest.json`` and ``placement.json``.
+    """Write ``model.kmodel``, ``known.bin``, ``manifest.json``, ``placement.json``.
 
     Raises:
         ModelError: the inputs are wrong, nncase crashed, hung or refused, or what
@@ -51,8 +52,9 @@ def run(job: "Job") -> "Metrics":
     names = layer_names(parsed, made.op_names, tensors)
     require_fit(parsed, names)
     require_sound(parsed, names)
-    _require_finite(parsed, request.samples[:TRIALS])
+    answers = _answers(parsed, request.samples[:TRIALS])
     job.output("compile/model.kmodel").write_bytes(data)
+    job.output("compile/known.bin").write_bytes(known_answers(answers).pack())
     manifest = _manifest(parsed, data, plan, spec)
     job.output("compile/manifest.json").write_bytes(manifest.to_json())
     placed = placement(parsed, made.op_names, tensors, made.repairs)
@@ -123,9 +125,13 @@ def _compile(job: "Job", request: Request) -> Compiled:
     return made
 
 
-def _require_finite(parsed: Kmodel, samples: NDArray[np.uint8]) -> None:
-    reference = Reference(parsed)
-    for values in reference.infer_many(sample.tobytes() for sample in samples):
+def _answers(
+    parsed: Kmodel, samples: NDArray[np.uint8]
+) -> list[tuple[bytes, list[bytes]]]:
+    """What the kmodel makes of some samples, once it is known to be finite."""
+    inputs = [sample.tobytes() for sample in samples]
+    outputs = list(Reference(parsed).infer_many(inputs))
+    for values in outputs:
         for tensor, raw in zip(parsed.entry.outputs, values, strict=True):
             if (
                 tensor.range.dtype == kmodel.DType.F32
@@ -135,6 +141,7 @@ def _require_finite(parsed: Kmodel, samples: NDArray[np.uint8]) -> None:
                     "the compiled model gives NaN or infinity for calibration samples; "
                     "another quantize.method may help"
                 )
+    return list(zip(inputs, outputs, strict=True))
 
 
 def _manifest(

@@ -262,7 +262,7 @@ class Check(Section):
     trace: Literal["auto", "always", "never"] = Field(
         "auto",
         description="Whether to compare the feature maps of a few pictures, layer by "
-        "layer, and name the first one that is wrong with the likely cause. auto: on the "
+        "layer, and name the first that is wrong with the likely cause. auto: on the "
         "host, and before or on the board where a step of the ladder loses more than "
         "its share; always: every tensor of the board as well; never: only the "
         "outputs are compared.",

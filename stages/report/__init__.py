@@ -24,6 +24,7 @@ from stages.report.history import same_kmodel, stage_run, versions
 from stages.report.layers import layers, placement
 from stages.report.pictures import gallery
 from stages.report.repairs import repairs
+from stages.report.trace import trace
 from stages.report.training import training
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _content(job: "Job") -> dict[str, Any]:
         "repaired": in_words(placement_json["repairs"]),
         "repairs": repairs(placement_json),
         "times": timeline.times(check, placed.operations),
-        "trace": timeline.trace(check, placed.operations),
+        "trace": trace(check),
         "kpu_ram": memory.kpu_ram(check),
         "sram": memory.sram(check),
         "flash": memory.flash(receipt),

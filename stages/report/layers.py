@@ -25,8 +25,24 @@ WHERE = {
 }
 
 
+class Placed:
+    """Something that runs somewhere; ``record`` says where under ``where``."""
+
+    record: Mapping[str, Any]
+
+    @property
+    def where(self) -> str:
+        """Where it runs, in words."""
+        return WHERE.get(name := str(self.record["where"]), name)
+
+    @property
+    def place(self) -> str:
+        """The CSS class of where it runs."""
+        return place(self.record["where"])
+
+
 @dataclass(frozen=True)
-class Layer:
+class Layer(Placed):
     """One convolution; ``record`` is its entry in ``layers.json``."""
 
     name: str
@@ -36,16 +52,6 @@ class Layer:
     def costly(self) -> bool:
         """Whether the CPU has work with it."""
         return self.record["where"] in PAID_BY_CPU
-
-    @property
-    def where(self) -> str:
-        """Where it runs, in words."""
-        return _where(self.record["where"])
-
-    @property
-    def place(self) -> str:
-        """The CSS class of where it runs."""
-        return _place(self.record["where"])
 
     @property
     def given(self) -> tuple[int, ...]:
@@ -71,7 +77,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Operation:
+class Operation(Placed):
     """One operation of the kmodel; ``record`` is its entry in ``placement.json``.
 
     ``region`` numbers the KPU's regions from 1; it is None outside of them.
@@ -80,16 +86,6 @@ class Operation:
     name: str
     record: Mapping[str, Any]
     region: int | None
-
-    @property
-    def where(self) -> str:
-        """Where it runs, in words."""
-        return _where(self.record["where"])
-
-    @property
-    def place(self) -> str:
-        """The CSS class of where it runs."""
-        return _place(self.record["where"])
 
     @property
     def arrow(self) -> str:
@@ -163,11 +159,8 @@ def _kinds(operations: Sequence[Operation]) -> list[Kind]:
     return sorted(kinds, key=lambda kind: (-kind.count, kind.name))
 
 
-def _where(place: str) -> str:
-    return WHERE.get(place, place)
-
-
-def _place(where: str) -> str:
+def place(where: str) -> str:
+    """The CSS class of a place."""
     return where.replace("+", "-")
 
 

@@ -226,25 +226,54 @@ FINISHED = {
     "notes": [],
     "timings": {"source": "modelled", "seconds": {"s0": 0.001, "k0.0": 0.000234}},
     "memory": {"total": 129536},
+    "trace": None,
 }
 
 
 def test_a_run_is_summed_up_in_one_line() -> None:
     assert summary_line(FINISHED) == (
-        "digits: fail, device 80.00% (75.0%–85.0%), drop 10.00% (6.10% to 14.20%), "
-        "1.23 ms per inference (modelled), 126 KiB of 6 MiB SRAM"
+        "digits: fail  device 80.0 % (float 90.0 %, −10.0 [−14.2, −6.1])  "
+        "1.23 ms modelled  126 KiB"
     )
 
 
 @pytest.mark.parametrize(
-    ("agreement", "words"), [(0.9, "agreement 90.00%"), (None, "SNR unlimited")]
+    ("agreement", "words"), [(0.9, "agreement 90.0 %"), (None, "SNR unlimited")]
 )
 def test_without_labels_the_line_has_what_there_is(
     agreement: float | None, words: str
 ) -> None:
     ladder = [row("tflite", None, None), row("device", None, agreement)]
     line = summary_line({**FINISHED, "ladder": ladder})
-    assert line.startswith(f"digits: fail, {words}, 1.23 ms")
+    assert line.startswith(f"digits: fail  {words}  1.23 ms")
+
+
+WRONG = {
+    "step": "reference",
+    "op": "k0.3",
+    "tensor": "block/conv",
+    "cause": "wrapped slope",
+    "words": "segment 3 falls",
+    "snr_db": -1.5,
+    "fall_db": 31.0,
+    "range": [0.0, 6.0],
+    "seen": [0.0, 5.5],
+}
+
+
+def test_the_line_says_where_it_goes_wrong() -> None:
+    line = summary_line({**FINISHED, "trace": {"first_wrong": WRONG}})
+    assert line.endswith("126 KiB  wrong from k0.3 block/conv on: wrapped slope")
+
+
+def test_the_first_wrong_layer_stands_below_the_verdict() -> None:
+    lines = ladder_text({**FINISHED, "trace": {"first_wrong": WRONG}}).splitlines()
+    assert lines[-4:] == [
+        "first wrong: k0.3 block/conv, on the step to reference",
+        "  its signal-to-noise ratio is −1.5 dB, 31.0 less than that of its inputs",
+        "  its bytes stand for 0 to 6, the float map has 0 to 5.5",
+        "  segment 3 falls",
+    ]
 
 
 def test_notes_stand_below_the_verdict() -> None:

@@ -1,28 +1,48 @@
 """Faults that users meet, planted between the stages, and where the check sees them."""
 
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
-from traced import CALIBRATION, Deployed, network, pictures
+from jobs import job_of
+from traced import CALIBRATION, Deployed, exported, network, pictures, trained
 
 from k210 import kmodel
-from k210.board import Board
 from k210.errors import BoardError
 from k210.kmodel import ActivationTable, Conv2d
+from k210.known_answers import known_answers, parse_known_answers
+from k210.reference import Reference
+from k210.virtual.process import BoardProcess
 from stages import check
 from stages.boards import opened
+from stages.check.devices import all_differences, first_difference
 
-pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter")
+pytestmark = [
+    pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation"),  # Keras's
+]
 
 SECOND = "k0.3"
 """The second convolution; the first one's map goes to the addition as well."""
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Deployed:
-    return Deployed(tmp_path_factory.mktemp("traced") / "checkout", network())
+def board_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A virtual board that all tests share."""
+    folder = tmp_path_factory.mktemp("board")
+    image, log = folder / "flash.bin", folder / "log"
+    process = BoardProcess(image, 1 << 24, "virtual", log)
+    try:
+        yield process.url
+    finally:
+        process.close()
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory, board_url: str) -> Deployed:
+    root = tmp_path_factory.mktemp("traced") / "checkout"
+    return Deployed(root, network(), board_url)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +59,10 @@ def checked(deployed: Deployed, sound: bytes) -> Any:
 def plant(deployed: Deployed, data: bytes) -> Any:
     """What the check says of that kmodel."""
     deployed.write("compile/model.kmodel", data)
+    samples = [each.tobytes() for each in pictures()[:1].transpose(0, 3, 1, 2)]
+    answers = Reference(data).infer_many(samples)
+    known = known_answers(zip(samples, answers, strict=True))
+    deployed.write("compile/known.bin", known.pack())
     return deployed.check()
 
 
@@ -98,15 +122,55 @@ def test_a_flipped_byte_in_flash_is_found_before_anything_runs(
     plant(deployed, sound)
     model, conv = layer(sound, SECOND)
     place = model.file_offset(conv.weights) + 37
-    flash = deployed.path("board/flash.bin")
-    image = bytearray(flash.read_bytes())
-    image[0x101000 + place] ^= 0x80
-    flash.write_bytes(bytes(image))
+    with opened(job_of(deployed.checkout, "check")) as board:
+        board.flash_write(0x101000 + place, bytes([sound[place] & (sound[place] - 1)]))
     with pytest.raises(BoardError, match="is damaged") as refused:
         deployed.run(check, "check")
     sentence = str(refused.value)
     assert f"1 byte differs, the first at {place:#x} of the kmodel" in sentence
     assert f"the weights of {SECOND}" in sentence
+
+
+def test_a_board_that_computes_nonsense_is_told_from_a_wrong_model(
+    deployed: Deployed, sound: bytes
+) -> None:
+    plant(deployed, sound)
+    known = parse_known_answers(deployed.path("compile/known.bin").read_bytes())
+    others = replace(known, outputs=(bytes(len(known.outputs[0])),))
+    deployed.write("compile/known.bin", others.pack())
+    with pytest.raises(BoardError, match="wrong outputs for 1 of the 1 known inputs"):
+        deployed.check()
+
+
+def test_a_board_with_other_weights_in_memory_is_named(
+    deployed: Deployed, checked: Any, sound: bytes
+) -> None:
+    plant(deployed, sound)
+    model, conv = layer(sound, SECOND)
+    memory = bytearray(sound)
+    memory[model.file_offset(conv.weights) + 37] ^= 0x80
+    sample = pictures()[0].transpose(2, 0, 1).tobytes()
+    expected = Reference(sound).trace(sample)
+    with opened(job_of(deployed.checkout, "check")) as board:
+        board.load(bytes(memory))
+        found = first_difference(board, model, expected, sample)
+        assert found is not None
+        assert found.op == SECOND
+        assert found.values > 0
+        everything = all_differences(board, model, expected, sample)
+    assert everything[0] == SECOND
+    assert "k0.1" not in everything
+
+
+def test_a_sound_board_differs_nowhere(deployed: Deployed, sound: bytes) -> None:
+    plant(deployed, sound)
+    sample = pictures()[0].transpose(2, 0, 1).tobytes()
+    expected = Reference(sound).trace(sample)
+    with opened(job_of(deployed.checkout, "check")) as board:
+        board.load(0x100000)
+        model = kmodel.parse(sound)
+        assert first_difference(board, model, expected, sample) is None
+        assert all_differences(board, model, expected, sample) == []
 
 
 def test_swapped_colours_in_the_compiled_model_are_named(deployed: Deployed) -> None:
@@ -146,3 +210,48 @@ def test_another_padding_in_the_compiled_model_is_named(deployed: Deployed) -> N
     assert (found["step"], found["tensor"]) == ("reference", "conv_2d_5")
     assert found["cause"] == "padding"
     assert "pads its map by 1 above and 1 on the left, and this one" in found["words"]
+
+
+# between training and export
+
+
+@pytest.fixture(scope="module")
+def keras_model() -> Any:
+    return trained()
+
+
+@pytest.fixture(scope="module")
+def from_keras(
+    tmp_path_factory: pytest.TempPathFactory, board_url: str, keras_model: Any
+) -> Deployed:
+    root = tmp_path_factory.mktemp("keras") / "checkout"
+    deployed = Deployed(root, exported(keras_model), board_url, keras_model)
+    deployed.compile()
+    return deployed
+
+
+def test_a_sound_export_has_no_wrong_layer(from_keras: Deployed) -> None:
+    found = from_keras.check()
+    assert found["ladder"][1]["snr_db"] > 90
+    assert found["trace"]["first_wrong"] is None
+
+
+def test_a_padding_swapped_after_training_is_named(
+    from_keras: Deployed, keras_model: Any
+) -> None:
+    from_keras.write("export/model.tflite", exported(keras_model, before=1))
+    found = from_keras.check()["trace"]["first_wrong"]
+    assert (found["step"], found["tensor"]) == ("tflite", "conv_2d_2")
+    assert found["cause"] == "padding"
+    assert "pads its map by 0 above and 0 on the left, and this" in found["words"]
+    assert "one pads by 1 and 1" in found["words"]
+
+
+def test_weights_that_changed_after_training_are_named(
+    from_keras: Deployed, keras_model: Any
+) -> None:
+    from_keras.write("export/model.tflite", exported(keras_model, flipped=True))
+    found = from_keras.check()["trace"]["first_wrong"]
+    assert (found["step"], found["tensor"]) == ("tflite", "conv_2d_0")
+    assert found["cause"] == "other weights"
+    assert "1 of its 12 channels differ" in found["words"]

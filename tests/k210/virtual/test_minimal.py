@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from compiled import Compiled
 
 from k210 import firmware, slot
 from k210.boards import TYPES
+from k210.known_answers import known_answers
 from k210.virtual.board import VirtualBoard
 from k210.virtual.nor import NorFlash
 
@@ -40,22 +42,42 @@ def printed(path: Path, image: bytes, contents: slot.Slot | None) -> str:
         board = VirtualBoard(flash, TYPES["dan"])
         board.line.host_baud = 115200
         said = b""
-        for _ in range(100):
+        for _ in range(300):
             board.step()
             said += board.line.take()
-            if said.endswith(b"\n"):
+            if said.endswith(b"done\n") or (b"error" in said and said[-1:] == b"\n"):
                 break
     return said.decode()
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_it_prints_the_class_of_the_picture_in_the_slot(
-    few_kmodels: dict[str, Compiled], image: bytes, tmp_path: Path, number: int
+def outputs(each: Compiled) -> list[list[bytes]]:
+    return [[output.tobytes()] for output in each.outputs[0]]
+
+
+def test_it_prints_the_classes_of_the_known_inputs(
+    few_kmodels: dict[str, Compiled], image: bytes, tmp_path: Path
 ) -> None:
     each = few_kmodels[NAME]
-    contents = slot.Slot(each.model, b"{}", each.inputs[number])
-    expected = int(np.argmax(each.outputs[0][number].view("<f4")))
-    assert printed(tmp_path / "flash.bin", image, contents) == f"class {expected}\n"
+    known = known_answers(zip(each.inputs, outputs(each), strict=True))
+    contents = slot.Slot(each.model, b"{}", known.pack())
+    classes = [int(np.argmax(o.view("<f4"))) for o in each.outputs[0]]
+    expected = [f"class {number}, right" for number in classes[: len(known.inputs)]]
+    said = printed(tmp_path / "flash.bin", image, contents)
+    assert said.splitlines() == [*expected, "done"]
+
+
+def test_it_says_which_answer_is_wrong(
+    few_kmodels: dict[str, Compiled], image: bytes, tmp_path: Path
+) -> None:
+    each = few_kmodels[NAME]
+    known = known_answers(zip(each.inputs, outputs(each), strict=True))
+    others = replace(known, outputs=(known.outputs[0], bytes(len(known.outputs[0]))))
+    short = replace(others, inputs=known.inputs[:2])
+    contents = slot.Slot(each.model, b"{}", short.pack())
+    first, second, end = printed(tmp_path / "flash.bin", image, contents).splitlines()
+    assert first.endswith(", right")
+    assert second.endswith(", wrong")
+    assert end == "done"
 
 
 def test_it_says_that_there_is_no_model(image: bytes, tmp_path: Path) -> None:
