@@ -148,7 +148,7 @@ def drop(right1: int, count1: int, right2: int, count2: int) -> tuple[float, flo
     (low1, high1), (low2, high2) = wilson(right1, count1), wilson(right2, count2)
     below = sqrt((first - low1) ** 2 + (high2 - second) ** 2)
     above = sqrt((high1 - first) ** 2 + (second - low2) ** 2)
-    return first - second - below, first - second + above
+    return max(-1.0, first - second - below), min(1.0, first - second + above)
 
 
 def _grown(
