@@ -31,6 +31,7 @@ from stages.nightly import outcome, request
 from stages.nightly.outcome import Outcome
 from stages.nightly.places import map_of
 from stages.nightly.request import Request
+from stages.nightly.store import now
 from stages.project.schema import Project
 from stages.verdict import ladder_text, summary_line
 
@@ -168,6 +169,7 @@ def _say(line: str) -> None:
 
 def _run(ws: Workspace, name: str, settings: Project) -> None:
     """Run a stage here; its errors say which it was."""
+    _say(f"{now()}: {name}")
     try:
         run_stage(ws, name, settings, Console(sys.stdout, name))
     except UserError as error:
