@@ -165,7 +165,7 @@ def _climb(
     """Take all samples through all steps, a chunk at a time."""
     spec, mistakes = manifest.inputs[0], Mistakes()
     upright = replace(spec, rotation=0)
-    known = remembered(job, test)
+    known = remembered(job)
     predictors = _predictors(job, board, kmodel, manifest, known)
     count = len(classes) if classes else None
     steps = [Step(name, count, job.settings.check.top_k) for name in predictors]
@@ -210,8 +210,7 @@ def _predictors(
     host["normalized"] = lambda: _normalized(job, manifest)
     host["reference"] = lambda: _reference(kmodel, manifest)
     predictors: dict[str, Predict] = {
-        name: known.step(name, make, lambda prepared: len(prepared.board))
-        for name, make in host.items()
+        name: known.step(name, make) for name, make in host.items()
     }
     predictors["device"] = lambda prepared: [
         _restored(manifest, outputs)

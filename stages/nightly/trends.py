@@ -9,8 +9,8 @@ from stages.nightly.store import JobRow, Store
 from stages.report import axes, figures
 from stages.report.axes import Labels, Scale
 
-LEFT, RIGHT, TOP, BOTTOM = 52, 292, 10, 84
-"""The plot's edges in a drawing of 300 × 104 units."""
+LEFT, RIGHT, TOP, BOTTOM = 52, 232, 10, 84
+"""The plot's edges in a drawing of 240 × 104 units."""
 
 MOST_RUNS = 60
 """Runs in a drawing, the last ones."""
