@@ -79,7 +79,7 @@ class Remembered:
         return predict
 
     def _recall(self, prefix: str) -> Outputs:
-        columns = []
+        columns: list[NDArray[np.float32]] = []
         while (key := f"{prefix}.{len(columns)}") in self._known:
             columns.append(self._known[key])
         return [list(sample) for sample in zip(*columns, strict=True)]

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 from k210.errors import UserError
@@ -45,6 +46,11 @@ def run(root: Path, say: Say) -> int:
     store = Store(home(root) / "history.sqlite")
     try:
         return _run(root, settings, store, say)
+    except sqlite3.Error as error:
+        raise UserError(
+            f"{store.path}: cannot be written ({error}); see to the disk, and run "
+            "again to go on"
+        ) from None
     finally:
         store.close()
         lock.release()
@@ -80,7 +86,7 @@ def _conclude(root: Path, settings: Settings, store: Store, run: int, say: Say) 
         say(trouble)
     status = int(summary["status"])
     store.finish(run, status, {key: summary[key] for key in ("verdicts", "worse")})
-    _prune(root, settings, store)
+    _prune(root, settings, store, run)
     for finding in findings:
         say(f"worse: {finding.project} on {finding.board}: {finding.words}")
     say(f"{sentence(summary)}; see {home(root) / 'index.html'}")
@@ -94,10 +100,18 @@ def _write(path: Path, content: bytes) -> None:
     os.replace(draft, path)
 
 
-def _prune(root: Path, settings: Settings, store: Store) -> None:
-    """Drop old runs, and the jobs' folders of those whose logs are not kept."""
+def _prune(root: Path, settings: Settings, store: Store, run: int) -> None:
+    """Drop old runs, their jobs' folders, and those of boards not used any more."""
     store.prune(settings.keep.runs, settings.keep.days)
     kept = [row.id for row in store.runs()][-settings.keep.logs :]
-    for folder in request.run_folder(root, 0).parent.iterdir():
+    for folder in request.run_folder(root, run).parent.iterdir():
         if folder.name.isdecimal() and int(folder.name) not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
+    used = {
+        root / "build" / request.work_name(job.project, attempt.board)
+        for job in store.jobs(run)
+        for attempt in store.attempts(job.id)
+    }
+    for folder in (home(root) / "work").glob("*"):
+        if folder not in used:
             shutil.rmtree(folder, ignore_errors=True)

@@ -94,6 +94,7 @@ class Scheduler:
                 time.sleep(LOOK_EVERY_S)
                 if self._look():
                     self._start_more()
+            assert not self._waiting(), "a job that waits has a board to wait for"
         except BaseException:
             self._abandon()
             raise
@@ -116,23 +117,23 @@ class Scheduler:
         for job in jobs:
             if job.state != "waiting":
                 continue
+            usable = [each for each in job.candidates if each in self._places]
+            usable = [each for each in usable if each not in bad]
             if job.kind == "measure" and (told := refused.get(job.project)):
                 self._settle(job, told)
-            elif hopeless := self._hopeless(job, bad):
-                self._settle(job, hopeless)
+            elif job.kind == "measure" and not usable:
+                self._settle(job, self._hopeless(job, bad))
             else:
-                waiting.append(job)
+                waiting.append(replace(job, candidates=tuple(usable)))
         return waiting
 
     def _settle(self, job: JobRow, found: Outcome) -> None:
         self._store.settle(job.id, found)
         self._tell(job, found)
 
-    def _hopeless(self, job: JobRow, bad: dict[str, str]) -> Outcome | None:
-        """What comes of a job that has no board left; None if it has one."""
+    def _hopeless(self, job: JobRow, bad: dict[str, str]) -> Outcome:
+        """What comes of a job that has no board left."""
         known = [board for board in job.candidates if board in self._places]
-        if not job.candidates or set(known) - set(bad):
-            return None
         if not known:
             gone = ", ".join(job.candidates)
             return Outcome("skipped", "", f"the map has no {gone} any more")

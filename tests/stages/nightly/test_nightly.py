@@ -108,3 +108,25 @@ def test_the_log_of_a_job_says_why_it_failed(night: Night) -> None:
     home = night.checkout.root / "build/nightly"
     assert "min_accuracy" in (home / logs["strict", SOUND]).read_text()
     assert "ROM refuses" in (home / logs["tiny", DEAD]).read_text()
+
+
+def test_a_job_for_any_board_leaves_a_dead_one_for_another(
+    deployed_once: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "checkout"
+    shutil.copytree(deployed_once, root)
+    checkout = Checkout(root)
+    checkout.write(
+        "boards.yaml",
+        "- {id: dead, port: /dev/ttyNone, type: dan, tags: [bench]}\n"
+        "- {id: soft, port: virtual, tags: [bench]}\n",
+    )
+    text = (root / "pipeline.yaml").read_text(encoding="utf-8")
+    checkout.write("pipeline.yaml", text + "board: {tag: bench}\n")
+    checkout.write("nightly.yaml", "boards: one\n")
+    status, output = nights.ended(nights.start(checkout))
+    assert status == 0, output
+    (job,) = nights.summary(checkout)["jobs"]
+    assert (job["board"], job["verdict"], job["attempts"]) == ("soft", "pass", 2)
+    boards = [attempt.board for attempt in nights.attempts(root, 1)]
+    assert boards == ["", "dead", "soft"]
