@@ -59,6 +59,35 @@ class Description:
     outputs: tuple[Tensor, ...]
 
 
+@dataclass(frozen=True)
+class Erase:
+    """Set whole 4 KiB sectors to FF."""
+
+    address: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """Program erased bytes."""
+
+    address: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Give the MD5 of each of some whole 4 KiB sectors, computed on the board."""
+
+    address: int
+    length: int
+
+
+FlashStep = Erase | Program | Digest
+Done = tuple[FlashStep, tuple[bytes, ...]]
+"""A step that was done, and the digests it gave."""
+
+
 class Flash(Protocol):
     """A flash memory. Addresses and lengths are bytes.
 
@@ -80,6 +109,12 @@ class Flash(Protocol):
 
     def flash_sha256(self, address: int, length: int) -> str:
         """Hex SHA-256 of a range, computed on the board."""
+
+    def flash_run(self, steps: Iterable[FlashStep]) -> Iterator[Done]:
+        """Do steps in order, giving each when it is done, overlapped where possible.
+
+        A model that was loaded is forgotten.
+        """
 
 
 class Board(Flash, Protocol):

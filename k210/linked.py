@@ -6,13 +6,22 @@ otherwise the board is reset into its ROM, which loads ours into memory.
 
 import re
 import struct
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from k210 import firmware
-from k210.board import BoardSpec, Description, Tensor
+from k210.board import (
+    BoardSpec,
+    Description,
+    Done,
+    Erase,
+    FlashStep,
+    Program,
+    Tensor,
+)
 from k210.boards import BoardType, board_type, wired
 from k210.errors import BoardError, ModelError, UserError
 from k210.isp import MEMORY_BASE, ROM_BAUD, Isp
@@ -26,8 +35,16 @@ TRANSFER = 1 << 15
 AHEAD = 1 << 15
 """Bytes of samples that wait for the line while the board computes."""
 
-MAX_AHEAD = 8
+MAX_AHEAD, MAX_STEPS = 8, 48
+MD5_SIZE = 16
+RATES = (2_000_000, 1_500_000, 921_600, 460_800, 230_400, ROM_BAUD)
+"""What is tried where the project's rate does not work."""
+
+STEPS_AHEAD = 1 << 16
+"""Bytes of steps that wait for the line: more than it carries while a block is erased.
+"""
 HELLO_S, RUNNING_S = 3.0, 0.4
+SLOW_DOWN_TRIES = 3
 IDENTITY = struct.Struct("<32s3s8sBIII")
 TYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 """numpy's names of nncase's element types, by their numbers."""
@@ -102,18 +119,56 @@ class LinkedBoard:
         return False
 
     def _speed_up(self) -> None:
-        """Go on at the project's baud rate."""
-        baud = self._spec.baud
-        if baud == ROM_BAUD:
-            return
+        """Go on at the project's baud rate, or at the fastest below that works."""
+        rates = [self._spec.baud, *(each for each in RATES if each < self._spec.baud)]
+        for baud in rates:
+            if self._goes_at(baud):
+                return
+            self._port.baudrate = ROM_BAUD  # where the board looks for us again
+            if not self._link.hello(HELLO_S):
+                break
+        raise BoardError(
+            f"the board on {self._spec.port} does not answer at {rates[0]} baud: "
+            "set board.baud lower"
+        )
+
+    def _goes_at(self, baud: int) -> bool:
+        """Ask the board for another rate; whether it is heard there."""
+        if baud == self._port.baudrate:
+            return True
         self._ask(Op.SET_BAUD, baud.to_bytes(4, "little"))
         self._link.settle()
         self._port.baudrate = baud
-        if not self._link.hello(HELLO_S):
+        return self._link.hello(HELLO_S)
+
+    def _slow_down(self, asked: Iterable[FlashStep]) -> None:
+        """Go on at the next lower rate, if there is one, and ask again.
+
+        A new session makes the board drop what it has not done yet; to do a step twice
+        does no harm.
+        """
+        rate = self._port.baudrate
+        lower = next((each for each in RATES if each < rate), None)
+        if lower is None:
+            return
+        for _ in range(SLOW_DOWN_TRIES):
+            if self._is_heard(rate, ROM_BAUD) and self._goes_at(lower):
+                break
+        else:
             raise BoardError(
-                f"the board on {self._spec.port} does not answer at {baud} baud: "
-                "set board.baud lower"
+                f"the line to the board on {self._spec.port} is too bad: check the "
+                "cable, or set board.baud lower"
             )
+        for step in asked:
+            self._submit(step)
+
+    def _is_heard(self, *rates: int) -> bool:
+        """Begin a session at one of these rates."""
+        for baud in rates:
+            self._port.baudrate = baud
+            if self._link.hello(HELLO_S):
+                return True
+        return False
 
     def _ask(self, op: Op, payload: bytes = b"") -> bytes:
         if not self._open:
@@ -164,11 +219,53 @@ class LinkedBoard:
         for at, count in _pieces(address, len(data), TRANSFER):
             piece = data[at - address : at - address + count]
             self._ask(Op.FLASH_WRITE, struct.pack("<I", at) + piece)
+        self._description = None
 
     def flash_sha256(self, address: int, length: int) -> str:
         """Hex SHA-256 of a range."""
         self._check_range(address, length)
         return self._ask(Op.FLASH_SHA256, struct.pack("<II", address, length)).hex()
+
+    def flash_run(self, steps: Iterable[FlashStep]) -> Iterator[Done]:
+        """Do steps in order, the next ones on their way; see ``Flash.flash_run``."""
+        asked: deque[FlashStep] = deque()
+        for step in steps:
+            self._submit(step)
+            asked.append(step)
+            while asked and (
+                len(asked) >= MAX_STEPS or self._link.backlog > STEPS_AHEAD
+            ):
+                yield from self._finished(asked, len(asked) - 1)
+        yield from self._finished(asked, 0)
+
+    def _submit(self, step: FlashStep) -> None:
+        length = len(step.data) if isinstance(step, Program) else step.length
+        self._check_range(step.address, length)
+        place = step.address.to_bytes(4, "little")
+        if isinstance(step, Program):
+            self._description = None
+            self._link.submit(Op.FLASH_WRITE, place + step.data)
+        else:
+            op = Op.FLASH_ERASE if isinstance(step, Erase) else Op.FLASH_SECTORS
+            self._link.submit(op, place + length.to_bytes(4, "little"))
+
+    def _finished(self, asked: deque[FlashStep], left: int) -> Iterator[Done]:
+        """The results of the oldest steps, until so many are left."""
+        while len(asked) > left:
+            if self._link.lossy:
+                self._slow_down(asked)
+            try:
+                data = _checked(self._link.result())
+            except UserError:
+                self._drop_results()
+                raise
+            digests = (data[at : at + MD5_SIZE] for at in range(0, len(data), MD5_SIZE))
+            yield asked.popleft(), tuple(digests)
+
+    def _drop_results(self) -> None:
+        """After a refusal, take the answers to what else was asked."""
+        while self._link.waiting:
+            self._link.result()
 
     def _check_range(self, address: int, length: int) -> None:
         if min(address, length) < 0 or address + length > self.flash_size:

@@ -25,7 +25,18 @@ def opened(job: "Job", id: str | None = None) -> Iterator[Board]:  # noqa: A002
     Raises:
         BoardError: it cannot be opened.
     """
-    with reserved(job, id) as entry, fleet.opened(entry, job.log) as board:
+    with reserved(job, id) as entry, open_entry(job, entry) as board:
+        yield board
+
+
+@contextmanager
+def open_entry(job: "Job", entry: BoardEntry) -> Iterator[Board]:
+    """A board that is reserved, opened; closed at the end.
+
+    Raises:
+        BoardError: it cannot be opened.
+    """
+    with fleet.opened(entry, job.log) as board:
         yield board
 
 

@@ -1,120 +1,139 @@
-"""Write the model into the slot of the board's flash, and read it back.
+"""Bring the model to the board: into its flash, or only into its memory.
 
-Only sectors whose digest on the board differs are erased and written. The slot's
-header goes first when it is taken away and last when it is written, so that a torn
-write is never taken for a model.
+What is written is the slot (``k210.slot``), a region whose header is taken away first
+and written last, so that a torn write is never taken for a model; ``k210.flashing``
+writes only what differs and refuses to overwrite what is not ours.
 """
 
-import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from k210 import slot
-from k210.board import Flash
+from k210 import firmware, flashing, slot
+from k210.board import Board, Flash
 from k210.errors import BoardError
+from k210.flash_map import SECTOR, Region
+from k210.flashing import Owner, Progress
+from k210.hardware_map import BoardEntry
+from k210.images import program_image
 from k210.slot import Slot
-from k210.virtual.nor import SECTOR
 from stages.artifacts import write_json
-from stages.boards import opened
-from stages.console import Advance
+from stages.boards import open_entry, reserved
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics
 
-BLANK = hashlib.sha256(b"\xff" * SECTOR).hexdigest()
-
 
 def run(job: "Job") -> "Metrics":
-    """Flash the kmodel and its manifest; write ``receipt.json``.
+    """Bring the kmodel and its manifest to the board; write ``receipt.json``.
 
     Raises:
-        BoardError: the flash is too small, or does not hold what was written.
+        BoardError: there is no room, the flash holds something else or does not hold
+            what was written, or another board answers.
+        ModelError: the model does not load.
     """
     contents = Slot(
         job.input("compile/model.kmodel").read_bytes(),
         job.input("compile/manifest.json").read_bytes(),
     )
-    address = job.settings.flash.slot
+    settings = job.settings.flash
+    with reserved(job) as entry:
+        _require_room(contents, settings.slot, _flash_size(job, entry))
+        with open_entry(job, entry) as board:
+            if settings.mode == "ram":
+                board.load(contents.kmodel)
+                metrics: Metrics = {"outcome": "loaded into memory"}
+            else:
+                metrics = _write(job, entry, board, contents)
+                verify(board, settings.slot, contents)
+            receipt = {
+                "board": board.identity(),
+                "entry": entry.id,
+                "engine": board.engine,
+                "mode": settings.mode,
+                "slot": settings.slot,
+                "size": slot.size(contents),
+                "parts": _parts(contents, settings.slot),
+            }
+    write_json(job.output("flash/receipt.json"), receipt)
+    return metrics | {"bytes": slot.size(contents)}
+
+
+def _flash_size(job: "Job", entry: BoardEntry) -> int:
+    """As the map says, or else the project."""
+    return entry.flash_size or job.settings.board.flash_size
+
+
+def _require_room(contents: Slot, address: int, flash_size: int) -> None:
+    """See before the board is opened that the model fits.
+
+    Raises:
+        BoardError: it does not.
+    """
     size = slot.size(contents)
-    if address + size > job.settings.board.flash_size:
+    if address + size > flash_size:
         raise BoardError(
             f"the model takes {size} bytes of flash from {address:#x} and the flash "
-            f"ends at {job.settings.board.flash_size:#x}; lower flash.slot"
+            f"ends at {flash_size:#x}; lower flash.slot"
         )
-    with opened(job) as board:
-        with job.console.progress("KiB", size // 1024) as advance:
-            written = write(board, address, contents, advance)
-        verify(board, address, contents)
-        receipt = {
-            "board": board.identity(),
-            "engine": board.engine,
-            "slot": address,
-            "size": size,
-            "parts": {
-                name: {
-                    "address": address + part.offset,
-                    "length": part.length,
-                    "sha256": part.sha256.hex(),
-                }
-                for name, part in _parts(contents).items()
-            },
-        }
-    write_json(job.output("flash/receipt.json"), receipt)
-    return {"written": written, "sectors": size // SECTOR, "bytes": size}
 
 
-def _parts(contents: Slot) -> dict[str, slot.Part]:
-    header = slot.header(contents)
-    return {"kmodel": header.kmodel, "manifest": header.manifest}
+def _write(job: "Job", entry: BoardEntry, board: Board, contents: Slot) -> "Metrics":
+    settings = job.settings.flash
+    regions = [slot_region(contents, settings.slot)]
+    if settings.mode == "standalone":
+        regions.insert(0, firmware_region())
+    owner = Owner(
+        project=str(job.settings.project.name),
+        board=None if entry.virtual else entry.id,
+        overwrite=settings.overwrite,
+    )
+    count = sum(len(region.sectors) for region in regions)
+    with job.console.progress("KiB", count * SECTOR // 1024) as advance:
+
+        def tell(progress: Progress) -> None:
+            left = progress.total - progress.done
+            advance(count * SECTOR // 1024 - left // 1024, str(progress))
+
+        flash_id = str(board.identity()["flash_id"])
+        written = flashing.write(board, flash_id, regions, owner, tell)
+    return {"written": written, "sectors": count, "outcome": "verified"}
 
 
-def write(board: Flash, address: int, contents: Slot, advance: Advance) -> int:
-    """Bring the slot to these contents; returns how many sectors were written."""
-    wanted = _sectors(contents)
-    present = {
-        index: board.flash_sha256(address + index * SECTOR, SECTOR) for index in wanted
-    }
-    changed = [
-        index
-        for index, data in wanted.items()
-        if present[index] != hashlib.sha256(data).hexdigest()
-    ]
-    if not changed:
-        advance(len(wanted) * SECTOR // 1024, "")
-        return 0
-    board.flash_erase(address, SECTOR)
-    body = [index for index in changed if index != 0]
-    for done, index in enumerate([*body, 0], start=1):
-        place = address + index * SECTOR
-        if index and present[index] != BLANK:
-            board.flash_erase(place, SECTOR)
-        board.flash_write(place, wanted[index])
-        advance(done * SECTOR // 1024, "")
-    advance(len(wanted) * SECTOR // 1024, "")
-    return len(body) + 1
-
-
-def _sectors(contents: Slot) -> dict[int, bytes]:
-    """What each sector of the slot shall hold, by its number."""
+def slot_region(contents: Slot, address: int) -> Region:
+    """The slot with a model, at an address."""
     image = bytearray(b"\xff" * slot.size(contents))
     for offset, data in slot.pack(contents):
         image[offset : offset + len(data)] = data
-    return {
-        start // SECTOR: bytes(image[start : start + SECTOR])
-        for start in range(0, len(image), SECTOR)
-    }
+    return Region("the model slot", address, bytes(image), guarded=True)
+
+
+def firmware_region() -> Region:
+    """Our firmware, where the ROM starts it."""
+    return Region("the firmware", 0, program_image(firmware.image()), aligned=True)
 
 
 def verify(board: Flash, address: int, contents: Slot) -> None:
-    """Compare SHA-256, computed on the board, with what was meant.
+    """Compare SHA-256 of the slot's parts, computed on the board, with what was meant.
 
     Raises:
         BoardError: they differ.
     """
-    for name, part in _parts(contents).items():
-        found = board.flash_sha256(address + part.offset, part.length)
-        if found != part.sha256.hex():
+    for name, part in _parts(contents, address).items():
+        found = board.flash_sha256(part["address"], part["length"])
+        if found != part["sha256"]:
             raise BoardError(
-                f"the {name} in flash at {address + part.offset:#x} is not what was "
-                f"written (SHA-256 {found[:8]}… instead of {part.sha256.hex()[:8]}…); "
+                f"the {name} in flash at {part['address']:#x} is not what was "
+                f"written (SHA-256 {found[:8]}… instead of {part['sha256'][:8]}…); "
                 "run the flash stage again; if it stays so, the flash is worn"
             )
+
+
+def _parts(contents: Slot, address: int) -> dict[str, dict[str, Any]]:
+    header = slot.header(contents)
+    return {
+        name: {
+            "address": address + part.offset,
+            "length": part.length,
+            "sha256": part.sha256.hex(),
+        }
+        for name, part in (("kmodel", header.kmodel), ("manifest", header.manifest))
+    }

@@ -173,7 +173,7 @@ STAGES: tuple[Stage, ...] = (
         inputs=("compile/model.kmodel", "compile/manifest.json"),
         outputs=("flash/receipt.json", FLASH_IMAGE),
         tools=("pyserial",),
-        headline=("{written} of {sectors} sectors written", "verified"),
+        headline=("{written} of {sectors} sectors written", "{outcome}"),
     ),
     Stage(
         name="check",

@@ -19,6 +19,7 @@ static struct stream stream;
 static uint64_t last_activity;
 static uint16_t session; /* that the request under way belongs to */
 static uint64_t fall_back_at;
+static bool (*background)(void);
 
 static uint64_t now_us(void *context) {
     (void)context;
@@ -71,6 +72,14 @@ void link_begin(void) { session = stream.session; }
 
 static bool same_host(void) { return stream.session == session; }
 
+void link_set_background(bool (*work)(void)) { background = work; }
+
+bool link_wait(void) {
+    sleep();
+    link_poll();
+    return same_host();
+}
+
 bool link_read(uint8_t *data, size_t length) {
     while (length) {
         link_poll();
@@ -81,7 +90,7 @@ bool link_read(uint8_t *data, size_t length) {
 
         data += count;
         length -= count;
-        if (!count) {
+        if (!count && !(background && background())) {
             sleep();
         }
     }

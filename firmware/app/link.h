@@ -17,6 +17,12 @@ void link_poll(void);
 /** Forget what a host before this one asked for; call before each request. */
 void link_begin(void);
 
+/** Have something done while link_read() waits; it returns whether it did anything. */
+void link_set_background(bool (*work)(void));
+
+/** Wait for a moment; false if a new host has said hello meanwhile. */
+bool link_wait(void);
+
 /** Wait for bytes; false if a new host has said hello meanwhile. */
 bool link_read(uint8_t *data, size_t length);
 

@@ -27,6 +27,7 @@ enum request_op {
     REQUEST_SET_BAUD = 12,
     REQUEST_REBOOT = 13,
     REQUEST_FORGET = 14,
+    REQUEST_FLASH_SECTORS = 20,
 };
 
 /** How a request ended. The values are part of the link protocol: append only. */

@@ -2,6 +2,7 @@
 
 #include "bytes.h"
 #include "clint.h"
+#include "flash_jobs.h"
 #include "link.h"
 #include "model.h"
 #include "nor.h"
@@ -78,15 +79,29 @@ static bool reboot(const struct request *request) {
     sysctl_reset_chip();
 }
 
-static bool dispatch(const struct request *request) {
+static bool is_of_flash(const struct request *request) {
     switch (request->op) {
-    case REQUEST_IDENTITY:
-        return identity(request);
     case REQUEST_FLASH_READ:
     case REQUEST_FLASH_ERASE:
     case REQUEST_FLASH_WRITE:
     case REQUEST_FLASH_SHA256:
+    case REQUEST_FLASH_SECTORS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool dispatch(const struct request *request) {
+    if (is_of_flash(request)) {
         return flash_request(request);
+    }
+    if (!flash_jobs_finish()) { /* answers come in the order of the requests */
+        return false;
+    }
+    switch (request->op) {
+    case REQUEST_IDENTITY:
+        return identity(request);
     case REQUEST_LOAD_SLOT:
     case REQUEST_LOAD_BYTES:
     case REQUEST_DESCRIBE:
@@ -105,10 +120,12 @@ static bool dispatch(const struct request *request) {
 }
 
 void requests_serve(void) {
+    link_set_background(flash_jobs_step);
     for (;;) {
         uint8_t header[REQUEST_HEADER_SIZE];
 
         link_begin();
+        flash_jobs_drop();
         while (link_read(header, sizeof header)) {
             struct request request = {
                 .op = header[0],

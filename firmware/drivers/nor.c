@@ -1,5 +1,7 @@
 #include "nor.h"
 
+#include <string.h>
+
 #include "clint.h"
 #include "k210.h"
 #include "sysctl.h"
@@ -20,16 +22,25 @@ struct spi_registers {
     uint32_t interrupt_mask;
     uint32_t reserved[12];
     uint32_t data;
+    uint32_t reserved1[36];
+    uint32_t enhanced; /* how a transfer over several wires begins */
 };
 
 _Static_assert(offsetof(struct spi_registers, data) == 0x60, "DR");
+_Static_assert(offsetof(struct spi_registers, enhanced) == 0xf4, "SPI_CTRLR0");
 
 enum {
     CONTROL_MODE_SHIFT = 10,
     MODE_TRANSMIT = 1 << CONTROL_MODE_SHIFT,
+    MODE_READ = 2 << CONTROL_MODE_SHIFT,
     MODE_COMMAND_THEN_READ = 3 << CONTROL_MODE_SHIFT,
     FRAME_8_BITS = 7,
     FRAME_32_BITS = 31,
+    TWO_WIRES = 1 << 22,
+    /* Command and address go over one wire; lengths are in steps of 4 bits. */
+    ENHANCED_ADDRESS_24_BITS = 6 << 2,
+    ENHANCED_COMMAND_8_BITS = 2 << 8,
+    ENHANCED_WAIT_8_CYCLES = 8 << 11,
     STATUS_BUSY = 1u << 0,
     STATUS_TX_EMPTY = 1u << 2,
     FIFO_FRAMES = 32,
@@ -42,6 +53,7 @@ enum nor_command {
     READ_STATUS = 0x05,
     WRITE_ENABLE = 0x06,
     ERASE_SECTOR = 0x20,
+    READ_DUAL = 0x3b,
     READ_UNIQUE_ID = 0x4b,
     READ_JEDEC_ID = 0x9f,
     RELEASE_POWER_DOWN = 0xab,
@@ -59,8 +71,11 @@ enum nor_command {
 #define SECTOR_LIMIT_US 1000000u
 #define BLOCK_LIMIT_US 4000000u
 #define WORD_SIZE 4u
-#define CHUNK (FIFO_FRAMES * WORD_SIZE)
 
+_Static_assert(NOR_FETCH == FIFO_FRAMES * WORD_SIZE, "the FIFO");
+
+static bool dual = true;
+static uint32_t size; /* asked once: a busy flash does not answer */
 static volatile struct spi_registers *const spi = (void *)K210_SPI3_BASE;
 
 static void begin(uint32_t control, size_t frames_to_read) {
@@ -120,6 +135,20 @@ static uint32_t get_word(const uint8_t *from) {
            from[3];
 }
 
+void nor_jedec_id(uint8_t id[3]) {
+    static const uint8_t code = READ_JEDEC_ID;
+
+    ask(&code, sizeof code, id, 3);
+}
+
+static uint32_t size_by_id(void) {
+    enum { SMALLEST = 16, LARGEST = 24 };
+    uint8_t id[3];
+
+    nor_jedec_id(id);
+    return SMALLEST <= id[2] && id[2] <= LARGEST ? 1u << id[2] : 0;
+}
+
 void nor_init(void) {
     static const uint8_t wake = RELEASE_POWER_DOWN;
     /* The divider is even; round it up. */
@@ -131,12 +160,7 @@ void nor_init(void) {
     spi->divider = divider;
     command(&wake, sizeof wake);
     clint_wait_us(WAKE_US);
-}
-
-void nor_jedec_id(uint8_t id[3]) {
-    static const uint8_t code = READ_JEDEC_ID;
-
-    ask(&code, sizeof code, id, 3);
+    size = size_by_id();
 }
 
 void nor_unique_id(uint8_t id[NOR_UNIQUE_ID_SIZE]) {
@@ -145,34 +169,45 @@ void nor_unique_id(uint8_t id[NOR_UNIQUE_ID_SIZE]) {
     ask(code, sizeof code, id, NOR_UNIQUE_ID_SIZE);
 }
 
-uint32_t nor_size(void) {
-    enum { SMALLEST = 16, LARGEST = 24 };
-    uint8_t id[3];
+uint32_t nor_size(void) { return size; }
 
-    nor_jedec_id(id);
-    return SMALLEST <= id[2] && id[2] <= LARGEST ? 1u << id[2] : 0;
+/* Two wires take a mode of their own: the controller sends command and address. */
+static void begin_read(uint32_t address, size_t frames) {
+    if (dual) {
+        spi->enable = 0;
+        spi->enhanced =
+            ENHANCED_ADDRESS_24_BITS | ENHANCED_COMMAND_8_BITS | ENHANCED_WAIT_8_CYCLES;
+        begin(TWO_WIRES | MODE_READ | FRAME_32_BITS, frames);
+        spi->data = READ_DUAL;
+        spi->data = address;
+    } else {
+        begin(MODE_COMMAND_THEN_READ | FRAME_32_BITS, frames);
+        spi->data = with_address(READ, address);
+    }
 }
 
-/* Read what fits the receive FIFO, so that nothing is lost however slow we are. */
-static void read_chunk(uint32_t address, uint8_t *data, size_t length) {
-    size_t frames = (length + WORD_SIZE - 1) / WORD_SIZE;
+static size_t frames_of(size_t length) { return (length + WORD_SIZE - 1) / WORD_SIZE; }
+
+/* No more than fits the receive FIFO, so that nothing is lost however slow we are. */
+void nor_fetch(uint32_t address, size_t length) {
+    begin_read(address, frames_of(length));
+    spi->slave_enable = SLAVE_FLASH;
+}
+
+void nor_take(uint8_t *data, size_t length) {
     uint8_t last[WORD_SIZE];
 
-    begin(MODE_COMMAND_THEN_READ | FRAME_32_BITS, frames);
-    spi->data = with_address(READ, address);
-    spi->slave_enable = SLAVE_FLASH;
-    for (size_t done = 0; done < frames;) {
-        for (size_t level = spi->rx_level; level; level--, done++) {
+    for (size_t done = 0; done < length;) {
+        for (size_t level = spi->rx_level; level; level--, done += WORD_SIZE) {
             uint32_t frame = spi->data;
-            size_t left = length - done * WORD_SIZE;
 
-            if (left >= WORD_SIZE) {
-                put_word(data + done * WORD_SIZE, frame);
+            if (length - done >= WORD_SIZE) {
+                put_word(data + done, frame);
                 continue;
             }
             put_word(last, frame);
-            for (size_t i = 0; i < left; i++) {
-                data[done * WORD_SIZE + i] = last[i];
+            for (size_t i = 0; done + i < length; i++) {
+                data[done + i] = last[i];
             }
         }
     }
@@ -181,13 +216,27 @@ static void read_chunk(uint32_t address, uint8_t *data, size_t length) {
 
 void nor_read(uint32_t address, uint8_t *data, size_t length) {
     while (length) {
-        size_t count = length < CHUNK ? length : CHUNK;
+        size_t count = length < NOR_FETCH ? length : NOR_FETCH;
 
-        read_chunk(address, data, count);
+        nor_fetch(address, count);
+        nor_take(data, count);
         address += (uint32_t)count;
         data += count;
         length -= count;
     }
+}
+
+void nor_check_dual(uint32_t address) {
+    uint8_t one[NOR_FETCH];
+    uint8_t two[NOR_FETCH];
+
+    if (!dual) {
+        return;
+    }
+    nor_read(address, two, sizeof two);
+    dual = false;
+    nor_read(address, one, sizeof one);
+    dual = memcmp(one, two, sizeof one) == 0;
 }
 
 static void enable_writing(void) {
@@ -196,13 +245,29 @@ static void enable_writing(void) {
     command(&code, sizeof code);
 }
 
-static bool wait_until_done(uint32_t poll_us, uint32_t limit_us) {
+void nor_start_erase(uint32_t address, bool block) {
+    uint8_t bytes[WORD_SIZE];
+
+    put_word(bytes, with_address(block ? ERASE_BLOCK : ERASE_SECTOR, address));
+    enable_writing();
+    command(bytes, sizeof bytes);
+}
+
+bool nor_busy(void) {
     static const uint8_t code = READ_STATUS;
     uint8_t status;
 
+    ask(&code, sizeof code, &status, sizeof status);
+    return status & NOR_STATUS_BUSY;
+}
+
+uint32_t nor_erase_limit_us(bool block) {
+    return block ? BLOCK_LIMIT_US : SECTOR_LIMIT_US;
+}
+
+static bool wait_until_done(uint32_t poll_us, uint32_t limit_us) {
     for (uint32_t waited = 0; waited <= limit_us; waited += poll_us) {
-        ask(&code, sizeof code, &status, sizeof status);
-        if (!(status & NOR_STATUS_BUSY)) {
+        if (!nor_busy()) {
             return true;
         }
         clint_wait_us(poll_us);
@@ -210,22 +275,14 @@ static bool wait_until_done(uint32_t poll_us, uint32_t limit_us) {
     return false;
 }
 
-static bool erase(enum nor_command code, uint32_t address, uint32_t limit_us) {
-    uint8_t bytes[WORD_SIZE];
-
-    put_word(bytes, with_address(code, address));
-    enable_writing();
-    command(bytes, sizeof bytes);
-    return wait_until_done(ERASE_POLL_US, limit_us);
+static bool erase(uint32_t address, bool block) {
+    nor_start_erase(address, block);
+    return wait_until_done(ERASE_POLL_US, nor_erase_limit_us(block));
 }
 
-bool nor_erase_sector(uint32_t address) {
-    return erase(ERASE_SECTOR, address, SECTOR_LIMIT_US);
-}
+bool nor_erase_sector(uint32_t address) { return erase(address, false); }
 
-bool nor_erase_block(uint32_t address) {
-    return erase(ERASE_BLOCK, address, BLOCK_LIMIT_US);
-}
+bool nor_erase_block(uint32_t address) { return erase(address, true); }
 
 /* The FIFO is filled first, then kept from running dry: that would end the command. */
 static void send_words(uint32_t first, const uint8_t *data, size_t words) {

@@ -15,6 +15,9 @@ HEADER = struct.Struct("<BBHI")
 WELCOME = struct.Struct("<HI")
 HELLO_EVERY_S = 0.1
 SETTLING_READS = 10
+FEW_RESENT, MOST_RESENT = 16, 0.02
+"""Frames that may be lost, and the fraction of all frames beyond them."""
+
 ANSWER_S = 60.0
 """How long a request may take; the longest on a board are whole inferences."""
 
@@ -36,6 +39,7 @@ class Op(IntEnum):
     SET_BAUD = 12
     REBOOT = 13
     FORGET = 14
+    FLASH_SECTORS = 20
 
 
 class Status(IntEnum):
@@ -91,6 +95,14 @@ class Link:
     def backlog(self) -> int:
         """Bytes that wait to be sent."""
         return self._stream.sender.backlog if self._stream else 0
+
+    @property
+    def lossy(self) -> bool:
+        """Whether this session loses so many frames that a lower rate is faster."""
+        if self._stream is None:
+            return False
+        sender = self._stream.sender
+        return sender.resent > FEW_RESENT + sender.frames * MOST_RESENT
 
     def hello(self, seconds: float) -> bool:
         """Begin a session; False if nobody welcomes us in time.

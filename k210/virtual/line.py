@@ -100,6 +100,11 @@ class Line:
         """When bytes that are late will come to the host, if there are any."""
         return self._late[0][0] if self._late else None
 
+    @property
+    def has_output(self) -> bool:
+        """Whether the chip has sent what nobody has taken yet."""
+        return bool(self._to_host)
+
     def purge(self) -> None:
         """Forget what is under way."""
         self._to_chip.clear()

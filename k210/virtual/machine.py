@@ -8,6 +8,7 @@ needs of the machine it takes in its constructor: ``machine.clock`` for the time
 """
 
 import mmap
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -80,6 +81,9 @@ class Machine:
     """Core, memory and peripherals; starts with an empty memory and no program.
 
     Attach all peripherals first; the first ``start`` builds the core.
+
+    Attributes:
+        has_output: whether the outside has something to hear before a wait goes on.
     """
 
     def __init__(self) -> None:
@@ -88,6 +92,7 @@ class Machine:
         self._core: Core | None = None
         self._running = False
         self._quiet_slices = 0
+        self.has_output: Callable[[], bool] = lambda: False
         self.clock = Clock(lambda: self._core.instructions if self._core else 0)
         self.clock.on_schedule = self._look_soon
         self.interrupts = Plic(self._look_soon)
@@ -233,6 +238,8 @@ class Machine:
         """A wfi: go on at once, or at the next event, or say what is waited for."""
         if self.pending() & self.core.register("mie"):
             return None
+        if self.has_output():  # who hears it may answer before anything else happens
+            return State.BUSY
         if self.clock.next_event is None:
             return State.IDLE if self._alarm() is None else State.TIMED
         event = self._next_event()

@@ -24,7 +24,9 @@ STUCK_SECONDS = 1e6
 HALF_ERASED = b"\xa5"
 COMMAND_AND_ADDRESS = 4
 PATIENT_POLLS = 3
-"""After so many looks at the status, time skips to when the flash is done."""
+POLLING_SECONDS = 100e-6
+"""After so many looks at the status, none later than this after the one before, time
+skips to when the flash is done; a program that looks less often does else meanwhile."""
 
 
 class NorChip:
@@ -49,6 +51,7 @@ class NorChip:
         self._sent = bytearray()
         self._position = 0
         self._polls = 0
+        self._polled_at = 0
 
     def select(self) -> None:
         """Chip select falls: a command begins."""
@@ -77,7 +80,7 @@ class NorChip:
             return bytes([status[(0x05, 0x35, 0x15).index(code)]]) * length
         if self.busy:
             return b""
-        if code in (0x03, 0x0B):
+        if code in (0x03, 0x0B, 0x3B):
             return self._read(length)
         answers = {
             0x9F: self.flash.jedec_id,
@@ -88,7 +91,10 @@ class NorChip:
         return answers.get(code, b"")[self._position :]
 
     def _status(self) -> bytes:
-        self._polls = self._polls + 1 if self.busy else 0
+        now = self._clock.now
+        waits = self.busy and now - self._polled_at <= ticks(POLLING_SECONDS)
+        self._polls = self._polls + 1 if waits else 0
+        self._polled_at = now
         if self._polls > PATIENT_POLLS and not self.faults.stuck:
             self._clock.skip_to(self._busy_until)
         first = BUSY if self.busy else 0

@@ -1,8 +1,10 @@
 """SPI3: a DesignWare SSI with 32-frame FIFOs, the NOR flash its only slave.
 
-Facts: the SDK's spi.h and spi.c, for one-wire transfers without DMA. A transfer takes
-its time at the divided clock. A program that reads a level or the status while
-nothing has changed yet is taken to wait: time skips to when it has.
+Facts: the SDK's spi.h and spi.c, for transfers without DMA: over one wire, and reading
+over two or four, where the controller itself sends command, address and wait cycles
+(fields of SPI_CTRLR0). A transfer takes its time at the divided clock. A program that
+reads a level or the status while nothing has changed yet is taken to wait: time skips
+to when it has.
 """
 
 from collections import deque
@@ -14,8 +16,9 @@ from k210.virtual.nor_chip import NorChip
 
 FIFO = 32
 CTRLR0, CTRLR1, SSIENR, SER, BAUDR, TXFLR, RXFLR = 0x0, 0x4, 0x8, 0x10, 0x14, 0x20, 0x24
-SR, DR, DR_END = 0x28, 0x60, 0xF0
-TRANSMIT, COMMAND_THEN_READ = 1, 3
+SR, DR, DR_END, SPI_CTRLR0 = 0x28, 0x60, 0xF0, 0xF4
+TRANSMIT, READ, COMMAND_THEN_READ = 1, 2, 3
+WIRES = (1, 2, 4, 8)
 SR_BUSY, SR_TX_NOT_FULL, SR_TX_EMPTY, SR_RX_NOT_EMPTY = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 
 
@@ -55,10 +58,16 @@ class Spi:
         return self._registers.get(CTRLR0, 0) >> 10 & 3
 
     @property
+    def _wires(self) -> int:
+        """Of the data; more than one makes the controller send the command."""
+        return WIRES[self._registers.get(CTRLR0, 0) >> 22 & 3]
+
+    @property
     def _frame_ticks(self) -> int:
         if not self._ticks:
             divider = max(2, self._registers.get(BAUDR, 2))
-            self._ticks = max(1, round(self._frame_bits * divider * HZ / self._hz()))
+            clocks = self._frame_bits // self._wires
+            self._ticks = max(1, round(clocks * divider * HZ / self._hz()))
         return self._ticks
 
     def read(self, offset: int, size: int) -> int:
@@ -100,6 +109,9 @@ class Spi:
         on = self._registers.get(SSIENR, 0) and self._registers.get(SER, 0)
         if not on or not self._waiting:
             return
+        if self._wires > 1:
+            self._start_enhanced()
+            return
         if not self._active:
             self._active = True
             self._done_at = self._clock.now
@@ -115,6 +127,26 @@ class Spi:
             raise Fault(
                 "SPI3 has only the modes of a flash: transmit, command and read"
             )
+
+    def _start_enhanced(self) -> None:
+        """Command and address have been written: read over several wires."""
+        fields = self._registers.get(SPI_CTRLR0, 0)
+        if self._mode != READ or fields & 3:
+            raise Fault("SPI3 reads over several wires, after a command over one")
+        if len(self._waiting) < 2:
+            return
+        (code, address), self._waiting = self._waiting, []
+        lengths = (0, 4, 8, 16)[fields >> 8 & 3], 4 * (fields >> 2 & 15)
+        wait = fields >> 11 & 31
+        self._active = True
+        self._slave.select()
+        for value, bits in zip((code, address), lengths, strict=True):
+            self._slave.send((value & (1 << bits) - 1).to_bytes(bits // 8, "big"))
+        self._slave.send(bytes(wait // 8))
+        divider = max(2, self._registers.get(BAUDR, 2))
+        clocks = sum(lengths) + wait
+        self._done_at = self._clock.now + round(clocks * divider * HZ / self._hz())
+        self._receive()
 
     def _receive(self) -> None:
         """Have the flash's answer come in, frame by frame."""
@@ -141,7 +173,7 @@ class Spi:
 
     def _transmit_level(self) -> int:
         """Frames still to be sent."""
-        if not self._active or self._mode == COMMAND_THEN_READ:
+        if not self._active or self._mode != TRANSMIT:
             return 0
         left = max(0, self._done_at - self._clock.now)
         return -(-left // self._frame_ticks)

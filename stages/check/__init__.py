@@ -68,7 +68,10 @@ def run(job: "Job") -> "Metrics":
     _require_judgeable(job, manifest, test)
     receipt = read_json(job.input("flash/receipt.json"))
     with opened(job, receipt.get("entry")) as board:
-        _load(board, receipt["slot"], kmodel)
+        if receipt.get("mode") == "ram":
+            board.load(kmodel)
+        else:
+            _load(board, receipt["slot"], kmodel)
         climbed = _climb(job, board, kmodel, manifest, test, data.classes)
         identity, engine = board.identity(), board.engine
         timings = board.timings()

@@ -220,6 +220,17 @@ class Flash(Section):
         description="Byte address of the model in flash; the firmware image owns "
         "everything below 0x40000.",
     )
+    mode: Literal["flash", "ram", "standalone"] = Field(
+        "flash",
+        description="flash: the model goes into flash; ram: it is only loaded into "
+        "memory, which wears nothing; standalone: model and firmware go into flash, so "
+        "that the board starts with them on its own.",
+    )
+    overwrite: bool = Field(
+        False,
+        description="Overwrite what lies there though this computer has not written "
+        "it, and accept another board than the last time.",
+    )
 
 
 class Check(Section):

@@ -5,54 +5,25 @@ from typing import Any
 
 import pytest
 from conftest import Checkout, assert_refused
+from flash_memory import PLENTY, FailingFlash, PowerCut
 
-from k210 import slot
+from k210 import flashing, slot
 from k210.errors import BoardError
+from k210.flash_map import Region
+from k210.flashing import PIECE, Owner
 from k210.slot import Slot, SlotError
-from k210.virtual.nor import NorFlash
 from stages import flash
 
 ADDRESS = 0x100000
 SIZE = 0x800000
 SECTOR = 4096
 IMAGE = "build/imported/board/flash.bin"
+FLASH_ID = "00112233445566aa"
 
 OLD = Slot(b"old kmodel" * 2000, b'{"of": "the old"}')
 NEW = Slot(b"new kmodel" * 2600, b'{"of": "the new"}')
 RETOUCHED = Slot(b"old kmodel" * 1000 + b"new kmodel" * 1000, b'{"of": "the old"}')
 
-
-class PowerCut(Exception):
-    """The board lost its power."""
-
-
-class FailingFlash:
-    """A flash memory that loses its power before one too many erasures and writes."""
-
-    def __init__(self, image: Path, left: int) -> None:
-        self._flash = NorFlash(image, SIZE)
-        self.left = left
-        self.flash_size = SIZE
-        self.flash_read = self._flash.read
-        self.flash_sha256 = self._flash.sha256
-        self.close = self._flash.close
-
-    def _use_up(self) -> None:
-        if self.left == 0:
-            raise PowerCut
-        self.left -= 1
-
-    def flash_erase(self, address: int, length: int) -> None:
-        self._use_up()
-        for sector in range(address, address + length, SECTOR):
-            self._flash.erase_sector(sector)
-
-    def flash_write(self, address: int, data: bytes) -> None:
-        self._use_up()
-        self._flash.write(address, data)
-
-
-PLENTY = 10**6
 
 Open = Callable[[int], FailingFlash]
 
@@ -60,12 +31,16 @@ Open = Callable[[int], FailingFlash]
 @pytest.fixture
 def board(tmp_path: Path) -> Open:
     """Open a board whose power lasts for some erasures and writes."""
-    return lambda left: FailingFlash(tmp_path / "flash.bin", left)
+    return lambda left: FailingFlash(tmp_path / "flash.bin", SIZE, left)
+
+
+def region(contents: Slot) -> Region:
+    return flash.slot_region(contents, ADDRESS)
 
 
 def write(board: FailingFlash, contents: Slot) -> int:
     try:
-        return flash.write(board, ADDRESS, contents, lambda done, note: None)
+        return flashing.write(board, FLASH_ID, [region(contents)], Owner("test"))
     finally:
         board.close()
 
@@ -144,23 +119,14 @@ def test_a_write_cut_short_anywhere_is_never_taken_for_a_model(
         with pytest.raises(SlotError):
             held(board(PLENTY))
         left += 1
-    assert left > slot.size(NEW) // SECTOR
+    assert left > slot.size(NEW) // PIECE
     assert held(board(PLENTY)) == NEW
 
 
 def test_a_write_cut_short_is_made_good_by_the_next(board: Open) -> None:
-    assert interrupted(board, OLD, 7)
+    assert interrupted(board, OLD, 4)
     write(board(PLENTY), NEW)
     assert held(board(PLENTY)) == NEW
-
-
-def test_progress_ends_with_all_of_it(board: Open) -> None:
-    said: list[int] = []
-    device = board(PLENTY)
-    flash.write(device, ADDRESS, OLD, lambda done, note: said.append(done))
-    device.close()
-    assert said == sorted(said)
-    assert said[-1] == slot.size(OLD) // 1024
 
 
 # verifying

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from k210 import slot
+from k210 import flashing, slot
 from k210.board import BoardSpec
 from k210.boards import TYPES
 from k210.errors import BoardError
+from k210.flashing import Owner
 from k210.linked import LinkedBoard
 from k210.slot import Slot
 from k210.virtual.board import VirtualBoard
@@ -36,6 +37,12 @@ def contents(seed: int) -> Slot:
     return Slot(random.Random(seed).randbytes(14_000), b'{"manifest": 1}')
 
 
+def write(board: LinkedBoard, wanted: Slot) -> None:
+    flash_id = str(board.identity()["flash_id"])
+    region = flash_stage.slot_region(wanted, ADDRESS)
+    flashing.write(board, flash_id, [region], Owner("test"))
+
+
 def cut_and_recover(path: Path, seed: int) -> None:
     """The power fails while a model replaces another; the next run sets it right."""
     generator = random.Random(seed)
@@ -49,10 +56,10 @@ def cut_and_recover(path: Path, seed: int) -> None:
         port.board.chip.nor.faults.writes_until_cut = generator.randrange(COMMANDS)
         wanted = contents(seed + 1)
         try:
-            flash_stage.write(board, ADDRESS, wanted, lambda *_: None)
+            write(board, wanted)
         except PowerCut:
             board, _ = opened(array)
-            flash_stage.write(board, ADDRESS, wanted, lambda *_: None)
+            write(board, wanted)
         flash_stage.verify(board, ADDRESS, wanted)
         assert array.read(BESIDE, len(beside)) == beside
         assert slot.read(array.read, ADDRESS, SIZE) == wanted
@@ -76,7 +83,7 @@ def test_a_cut_leaves_nothing_that_passes_for_a_model(tmp_path: Path) -> None:
         board, port = opened(array)
         port.board.chip.nor.faults.writes_until_cut = 20
         with pytest.raises(PowerCut):
-            flash_stage.write(board, ADDRESS, contents(2), lambda *_: None)
+            write(board, contents(2))
         board, _ = opened(array)
         with pytest.raises(BoardError, match="run flash again"):
             board.load(ADDRESS)
