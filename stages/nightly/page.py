@@ -20,8 +20,6 @@ MOST_LOGS = 60
 LOG_BYTES = 16 * 1024
 """So much of a log stands on the page: its end."""
 
-MOST_RUNS = 60
-
 WORDS = {
     0: ("✓", "nothing is worse", "passed"),
     1: ("✗", "worse than before", "failed"),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -152,14 +152,11 @@ class Scheduler:
         unprepared = {job.project for job in waiting if job.kind == "prepare"}
         unprepared |= {each.job.project for each in preparing}
         ready = [job for job in waiting if job.project not in unprepared]
-        failed = {job.id: self._failed_on(job) for job in ready}
+        failed = self._store.failed_on(self._run)
         chosen = choose(ready, self._free(), self._served, failed)
         if chosen is not None:
             self._start(*chosen)
         return chosen is not None
-
-    def _failed_on(self, job: JobRow) -> Collection[str]:
-        return {a.board for a in self._store.attempts(job.id) if a.outcome is not None}
 
     def _free(self) -> list[str]:
         """The boards that could be given a job now."""

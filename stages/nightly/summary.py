@@ -23,13 +23,16 @@ def summarize(
 
     ``jobs`` are the measurements, each with ``project``, ``board``, ``verdict``,
     ``cause``, ``message``, ``figures`` (see ``outcome.figures_of``), ``attempts``,
-    ``seconds`` of all of them, ``log`` (of the last, relative to build/nightly),
+    ``seconds`` of all of them, ``log`` (of the last, or else of the preparation,
+    relative to build/nightly),
     ``good_run`` (the last good run) and ``worse`` (sentences). ``status`` is the exit
     status: 1 if anything is worse, 2 if no model could be judged, otherwise 0.
     """
+    rows = store.jobs(run)
+    prepared = {job.project: job for job in rows if job.kind == "prepare"}
     jobs = [
-        _job(store, root, job, findings)
-        for job in store.jobs(run)
+        _job(store, root, job, prepared.get(job.project), findings)
+        for job in rows
         if job.kind == "measure"
     ]
     counts = Counter(job["verdict"] for job in jobs)
@@ -54,7 +57,11 @@ def _status(counts: Counter[str], findings: Sequence[Finding]) -> int:
 
 
 def _job(
-    store: Store, root: Path, job: JobRow, findings: Sequence[Finding]
+    store: Store,
+    root: Path,
+    job: JobRow,
+    prepared: JobRow | None,
+    findings: Sequence[Finding],
 ) -> dict[str, Any]:
     found, attempts = job.outcome, store.attempts(job.id)
     assert found is not None, "a finished run has no job without an outcome"
@@ -68,7 +75,7 @@ def _job(
         "figures": found.figures,
         "attempts": len(attempts),
         "seconds": round(sum(each.seconds or 0 for each in attempts), 3),
-        "log": _log(store, root, job),
+        "log": _log(store, root, job) or (prepared and _log(store, root, prepared)),
         "good_run": good.run if good else None,
         "worse": [
             finding.words
@@ -79,15 +86,11 @@ def _job(
 
 
 def _log(store: Store, root: Path, job: JobRow) -> str | None:
-    """The log that tells what came of a job: its own, or its preparation's."""
-    told = job
-    if not store.attempts(job.id):
-        same = (each for each in store.jobs(job.run) if each.project == job.project)
-        told = next((each for each in same if each.kind == "prepare"), job)
-    attempts = store.attempts(told.id)
+    """The log of a job's last attempt; None if there was none."""
+    attempts = store.attempts(job.id)
     if not attempts:
         return None
-    log = request.attempt_folder(root, told, attempts[-1]) / request.LOG
+    log = request.attempt_folder(root, job, attempts[-1]) / request.LOG
     return log.relative_to(root / "build" / "nightly").as_posix()
 
 

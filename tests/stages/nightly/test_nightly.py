@@ -110,23 +110,41 @@ def test_the_log_of_a_job_says_why_it_failed(night: Night) -> None:
     assert "ROM refuses" in (home / logs["tiny", DEAD]).read_text()
 
 
+SOFT = "- {id: soft, port: virtual, tags: [bench]}\n"
+
+
+def with_boards(deployed: Path, root: Path, boards: str, settings: str) -> Checkout:
+    """A copy of a deployed checkout with a hardware map and settings."""
+    shutil.copytree(deployed, root)
+    checkout = Checkout(root)
+    checkout.write("boards.yaml", boards)
+    text = (root / "pipeline.yaml").read_text(encoding="utf-8")
+    checkout.write("pipeline.yaml", text + "board: {tag: bench}\n")
+    checkout.write("nightly.yaml", settings)
+    return checkout
+
+
 def test_a_job_for_any_board_leaves_a_dead_one_for_another(
     deployed_once: Path, tmp_path: Path
 ) -> None:
+    dead = "- {id: dead, port: /dev/ttyNone, type: dan, tags: [bench]}\n"
     root = tmp_path / "checkout"
-    shutil.copytree(deployed_once, root)
-    checkout = Checkout(root)
-    checkout.write(
-        "boards.yaml",
-        "- {id: dead, port: /dev/ttyNone, type: dan, tags: [bench]}\n"
-        "- {id: soft, port: virtual, tags: [bench]}\n",
-    )
-    text = (root / "pipeline.yaml").read_text(encoding="utf-8")
-    checkout.write("pipeline.yaml", text + "board: {tag: bench}\n")
-    checkout.write("nightly.yaml", "boards: one\n")
+    checkout = with_boards(deployed_once, root, dead + SOFT, "boards: one\n")
     status, output = nights.ended(nights.start(checkout))
     assert status == 0, output
     (job,) = nights.summary(checkout)["jobs"]
     assert (job["board"], job["verdict"], job["attempts"]) == ("soft", "pass", 2)
     boards = [attempt.board for attempt in nights.attempts(root, 1)]
     assert boards == ["", "dead", "soft"]
+
+
+def test_a_job_that_takes_too_long_is_ended(
+    deployed_once: Path, tmp_path: Path
+) -> None:
+    settings = "timeout: 0.2\nretries: 0\n"
+    checkout = with_boards(deployed_once, tmp_path / "checkout", SOFT, settings)
+    status, output = nights.ended(nights.start(checkout))
+    assert status == 2, output  # nothing is known about the model
+    (job,) = nights.summary(checkout)["jobs"]
+    assert (job["verdict"], job["cause"]) == ("error", "board")
+    assert "did not end within 0.2 s" in job["message"]

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import nights
 import pytest
-from conftest import Checkout
+from conftest import Checkout, assert_refused
 
 from k210 import board_lock
 from k210.hardware_map import read_map
+from stages.artifacts import read_json
 from stages.graph import NAMES
 from stages.nightly import outcome, request
 from stages.nightly.outcome import Outcome
@@ -75,6 +76,17 @@ def test_an_attempt_that_was_given_up_is_not_begun(checkout: Checkout) -> None:
     folder = attempt(checkout)
     assert request.claim(folder)
     assert work(checkout, folder) == (None, "")
+
+
+def test_a_stage_that_is_refused_can_tell_whose_fault_it_is(
+    checkout: Checkout,
+) -> None:
+    told = checkout.root / "refusal.json"
+    done = checkout.stage("compile", "--refusal", str(told))
+    assert_refused(done, "run the normalize stage first")
+    found = read_json(told)
+    assert found["kind"] == "UserError"
+    assert found["message"] in done.stderr
 
 
 def test_an_interrupted_run_leaves_no_process_and_can_be_gone_on_with(
