@@ -7,10 +7,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from k210.commands import flash, inspect, run, virtual
+from k210.commands import boards, flash, inspect, run, virtual
 from k210.errors import UserError
 
-COMMANDS = {"flash": flash, "inspect": inspect, "run": run, "virtual": virtual}
+COMMANDS = {
+    "boards": boards,
+    "flash": flash,
+    "inspect": inspect,
+    "run": run,
+    "virtual": virtual,
+}
 """Modules with ``HELP``, ``add_arguments(parser)`` and ``main(options)``."""
 
 

@@ -7,6 +7,7 @@ import serial
 from serial import rfc2217
 
 from k210.errors import BoardError
+from k210.port_users import explained
 
 
 class Port(Protocol):
@@ -66,15 +67,13 @@ def open_port(port: str, baud: int) -> Port:
     """
     try:
         opened: Any = _made(port, baud)
+        opened.exclusive = None if "://" in port else True
         opened.dtr = opened.rts = False
         with warnings.catch_warnings():  # pyserial 3.5 starts threads in the old way
             warnings.simplefilter("ignore", DeprecationWarning)
             opened.open()
     except (serial.SerialException, ValueError, OSError) as error:
-        raise BoardError(
-            f"the port {port} cannot be opened ({error}): check board.port, the cable "
-            "and your permissions"
-        ) from None
+        raise explained(port, error) from None
     found: Port = opened
     return found
 

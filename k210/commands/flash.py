@@ -14,7 +14,7 @@ from k210.errors import UserError
 from k210.flash_map import Region, check
 from k210.flashing import Owner, Progress
 from k210.hardware_map import BoardEntry, MapError, find_map, match, read_map
-from k210.images import PackageFile, read_package, write_package
+from k210.images import PackageFile, read_package
 from k210.ledger import Ledger
 from k210.virtual.nor import SIZE
 
@@ -30,9 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--port", help="a serial port, a URL, or virtual")
     where.add_argument("--board", metavar="ID", help="a board of boards.yaml")
     where.add_argument("--tag", help="any board of boards.yaml with this tag")
-    where.add_argument(
-        "--out", type=Path, metavar="FILE.kfpkg", help="write a package instead"
-    )
     add("--type", choices=TYPES, help="the board's type")
     add("--baud", type=int, default=2_000_000, help="rate of the link")
     add("--image", type=Path, default=Path("flash.bin"), help="the virtual board's")
@@ -56,13 +53,10 @@ def main(options: argparse.Namespace) -> None:
     Raises:
         UserError: a file or the board is not as it should be.
     """
-    files = _files(options)
-    regions = [Region(file.name, file.address, file.contents) for file in files]
+    regions = [
+        Region(file.name, file.address, file.contents) for file in _files(options)
+    ]
     check(regions, SIZE)
-    if options.out:
-        write_package(options.out, files)
-        print(f"{options.out}: {len(files)} files", file=sys.stderr)
-        return
     whom = f"flashing {options.file.name}"
     with (
         fleet.reserved(_candidates(options), whom, _say) as (entry, _),

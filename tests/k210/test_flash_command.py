@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from k210.__main__ import main
-from k210.images import PackageFile, program_in, read_package, write_package
+from k210.images import PackageFile, program_in, write_package
 from k210.virtual.nor import SIZE
 
 
@@ -54,11 +54,3 @@ def test_a_dry_run_says_what_would_be_written(
     assert flash(tmp_path, str(tmp_path / "data.bin"), *where, "--dry-run") == 0
     assert "2 of 2 sectors would be written" in capsys.readouterr().out
     assert set((tmp_path / "flash.bin").read_bytes()) == {0xFF}
-
-
-def test_a_package_is_made_of_a_program(tmp_path: Path) -> None:
-    (tmp_path / "program.bin").write_bytes(b"a program")
-    package = tmp_path / "out.kfpkg"
-    arguments = ["flash", str(tmp_path / "program.bin"), "--program", "--out"]
-    assert main([*arguments, str(package)]) == 0
-    assert read_package(package) == [PackageFile(0, "program.bin", b"a program", True)]
