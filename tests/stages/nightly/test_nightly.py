@@ -148,3 +148,15 @@ def test_a_job_that_takes_too_long_is_ended(
     (job,) = nights.summary(checkout)["jobs"]
     assert (job["verdict"], job["cause"]) == ("error", "board")
     assert "did not end within 0.2 s" in job["message"]
+
+
+def test_a_board_that_is_too_small_is_not_tried_again(
+    deployed_once: Path, tmp_path: Path
+) -> None:
+    small = "- {id: small, port: virtual, tags: [bench], flash_size: 0x100000}\n"
+    checkout = with_boards(deployed_once, tmp_path / "checkout", small, "retries: 3\n")
+    status, output = nights.ended(nights.start(checkout))
+    assert status == 2, output
+    (job,) = nights.summary(checkout)["jobs"]
+    assert (job["verdict"], job["cause"], job["attempts"]) == ("error", "room", 1)
+    assert "the flash ends at 0x100000" in job["message"]

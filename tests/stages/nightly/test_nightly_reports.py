@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k210.errors import BoardError, ModelError, UserError
+from k210.errors import BoardError, ModelError, NoRoomError, UserError
 from k210.slot import SlotError
 from stages.nightly import outcome, request
 from stages.nightly.junit import junit
@@ -90,6 +90,7 @@ def test_a_notification_that_fails_is_a_sentence(
         (ModelError("m"), "fail", "model", False),
         (BoardError("b"), "error", "board", True),
         (SlotError("s"), "error", "board", True),
+        (NoRoomError("n"), "error", "room", False),
         (UserError("u"), "error", "project", False),
     ],
 )
