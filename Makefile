@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 DOIT := .venv/bin/doit
 
-.PHONY: setup deploy test test-all lint firmware bench docs lock clean
+.PHONY: setup deploy test test-all lint firmware nightly bench docs lock clean
 
 setup: .venv/.made-from
 
@@ -27,6 +27,10 @@ lint: setup
 
 firmware: setup
 	$(PYTHON) -m k210.firmware
+
+# Every project on every board of boards.yaml; docs/nightly.md.
+nightly: setup
+	$(DOIT) nightly
 
 bench: setup
 	$(PYTHON) bench/noop.py

@@ -10,7 +10,7 @@ from importlib import import_module
 
 from k210.errors import UserError
 
-COMMANDS = ("flash", "inspect", "package", "run", "virtual")
+COMMANDS = ("boards", "flash", "inspect", "package", "run", "virtual")
 """Modules of k210.commands, with ``HELP``, ``add_arguments(parser)`` and
 ``main(options)``; only the one that is asked for is imported, which saves time."""
 

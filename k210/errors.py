@@ -9,5 +9,9 @@ class BoardError(UserError):
     """The infrastructure failed: no port, no answer, a flash that does not program."""
 
 
+class NoRoomError(BoardError):
+    """The board is well, and its flash is too small for what it is to hold."""
+
+
 class ModelError(UserError):
     """The model is at fault: it does not load, does not fit or computes nonsense."""

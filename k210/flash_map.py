@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from k210.errors import BoardError
+from k210.errors import BoardError, NoRoomError
 
 SECTOR = 4096
 BLOCK = 1 << 16
@@ -81,7 +81,7 @@ def _check_place(region: Region, flash_size: int) -> None:
             f"{SECTOR}: choose another address"
         )
     if region.address < 0 or region.end > flash_size:
-        raise BoardError(
+        raise NoRoomError(
             f"{region.name} takes {len(region.data)} bytes from {region.address:#x} "
             f"and the flash ends at {flash_size:#x}: choose a lower address or make it "
             "smaller"

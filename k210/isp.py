@@ -25,6 +25,10 @@ BAUD_SETTLES_S = 0.05
 TRIES = 3
 
 
+class IspSilent(BoardError):
+    """The ROM does not answer."""
+
+
 class Isp:
     """A session with the ROM of the board on a port."""
 
@@ -64,14 +68,21 @@ class Isp:
         self._port.reset_input_buffer()
 
     def _set(self, line: str, level: bool) -> None:
-        setattr(self._port, line, level)
+        try:
+            setattr(self._port, line, level)
+        except OSError as error:  # also what pyserial raises
+            raise BoardError(
+                f"{line.upper()} of {self._port.port} cannot be set "
+                f"({error.strerror or error}), so the board cannot be reset: use a "
+                "port that has the line"
+            ) from None
 
     def _greet(self, tries: int) -> None:
         for _ in range(tries):
             write_all(self._port, slip.encode(GREETING))
             if self._answer(NOP, GREETING_WAIT_S) is not None:
                 return
-        raise BoardError(
+        raise IspSilent(
             f"the board on {self._port.port} does not answer as a K210 in its ROM: "
             f"check the cable, the power and board.type (now {self._kind.name})"
         )

@@ -41,9 +41,11 @@ MD5_SIZE = 16
 RATES = (2_000_000, 1_500_000, 921_600, 460_800, 230_400, ROM_BAUD)
 """What is tried where the project's rate does not work."""
 
-MANY_RESENT = 16
-STEPS_AHEAD = 1 << 17
+STEPS_AHEAD = 1 << 16
+"""Bytes of steps that wait for the line: more than it carries while a block is erased.
+"""
 HELLO_S, RUNNING_S = 3.0, 0.4
+SLOW_DOWN_TRIES = 3
 IDENTITY = struct.Struct("<32s3s8sBIII")
 TYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 """numpy's names of nncase's element types, by their numbers."""
@@ -71,7 +73,6 @@ class LinkedBoard:
         self._open = True
         self._flash_size = 0
         self._ticks_per_second = 1
-        self._resent = 0
         self._description: Description | None = None
         try:
             self._connect(fresh)
@@ -131,7 +132,6 @@ class LinkedBoard:
 
     def _goes_at(self, baud: int) -> bool:
         """Ask the board for another rate; whether it is heard there."""
-        self._resent = 0
         if baud == self._port.baudrate:
             return True
         self._ask(Op.SET_BAUD, baud.to_bytes(4, "little"))
@@ -139,20 +139,34 @@ class LinkedBoard:
         self._port.baudrate = baud
         return self._link.hello(HELLO_S)
 
-    @property
-    def _lossy(self) -> bool:
-        """Whether frames are lost so often that a lower rate would be faster."""
-        return self._link.resent - self._resent > MANY_RESENT
+    def _slow_down(self, asked: Iterable[FlashStep]) -> None:
+        """Go on at the next lower rate, if there is one, and ask again.
 
-    def _slow_down(self) -> None:
-        """Go on at the next lower rate, if there is one."""
-        self._resent = self._link.resent
-        slower = [each for each in RATES if each < self._port.baudrate]
-        if slower and not self._goes_at(slower[0]):
+        A new session makes the board drop what it has not done yet; to do a step twice
+        does no harm.
+        """
+        rate = self._port.baudrate
+        lower = next((each for each in RATES if each < rate), None)
+        if lower is None:
+            return
+        for _ in range(SLOW_DOWN_TRIES):
+            if self._is_heard(rate, ROM_BAUD) and self._goes_at(lower):
+                break
+        else:
             raise BoardError(
                 f"the line to the board on {self._spec.port} is too bad: check the "
                 "cable, or set board.baud lower"
             )
+        for step in asked:
+            self._submit(step)
+
+    def _is_heard(self, *rates: int) -> bool:
+        """Begin a session at one of these rates."""
+        for baud in rates:
+            self._port.baudrate = baud
+            if self._link.hello(HELLO_S):
+                return True
+        return False
 
     def _ask(self, op: Op, payload: bytes = b"") -> bytes:
         if not self._open:
@@ -214,9 +228,6 @@ class LinkedBoard:
         """Do steps in order, the next ones on their way; see ``Flash.flash_run``."""
         asked: deque[FlashStep] = deque()
         for step in steps:
-            if self._lossy:
-                yield from self._finished(asked, 0)
-                self._slow_down()
             self._submit(step)
             asked.append(step)
             while asked and (
@@ -239,6 +250,8 @@ class LinkedBoard:
     def _finished(self, asked: deque[FlashStep], left: int) -> Iterator[Done]:
         """The results of the oldest steps, until so many are left."""
         while len(asked) > left:
+            if self._link.lossy:
+                self._slow_down(asked)
             try:
                 data = _checked(self._link.result())
             except UserError:

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import serial
 
 from k210.errors import BoardError
+from k210.port_users import explained
 from k210.rfc2217 import Rfc2217Port
 
 
@@ -55,16 +56,14 @@ def open_port(port: str, baud: int) -> Port:
             return Rfc2217Port(port, baud, READ_TIMEOUT_S)
         return _opened(port, baud)
     except (serial.SerialException, ValueError, OSError) as error:
-        raise BoardError(
-            f"the port {port} cannot be opened ({error}): check board.port, the cable "
-            "and your permissions"
-        ) from None
+        raise explained(port, error) from None
 
 
 def _opened(port: str, baud: int) -> Port:
     made: Any = serial.serial_for_url(
         port, baud, timeout=READ_TIMEOUT_S, do_not_open=True
     )
+    made.exclusive = None if "://" in port else True
     made.dtr = made.rts = False
     made.open()
     opened: Port = made

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from k210 import firmware, flashing, slot
 from k210.board import Board, Flash
-from k210.errors import BoardError
+from k210.errors import BoardError, NoRoomError
 from k210.flash_map import SECTOR, Region
 from k210.flashing import Owner, Progress
 from k210.hardware_map import BoardEntry
@@ -71,7 +71,7 @@ def _require_room(contents: Slot, address: int, flash_size: int) -> None:
     """
     size = slot.size(contents)
     if address + size > flash_size:
-        raise BoardError(
+        raise NoRoomError(
             f"the model takes {size} bytes of flash from {address:#x} and the flash "
             f"ends at {flash_size:#x}; lower flash.slot"
         )

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +77,7 @@ class BenchBoard:
 
 @contextmanager
 def bench(
-    folder: Path, boards: dict[str, Sequence[str]]
+    folder: Path, boards: Mapping[str, Sequence[str]]
 ) -> Iterator[dict[str, BenchBoard]]:
     """Boards by their names, each with its faults."""
     folder.mkdir(parents=True, exist_ok=True)

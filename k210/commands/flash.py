@@ -1,25 +1,35 @@
-"""Write files, packages or a program to a board's flash, and verify them."""
+"""Write files, packages or a program to a board's flash, and verify them.
+
+Only what differs is written. What this computer has not written stays, unless --force.
+"""
 
 import argparse
-import hashlib
 import sys
+import time
 from pathlib import Path
 
-from k210 import board
-from k210.board import Board, BoardSpec
+from k210 import flashing, fleet
 from k210.boards import TYPES
-from k210.errors import BoardError, UserError
-from k210.images import program_image, read_package
-from k210.virtual.nor import SECTOR, SIZE
+from k210.errors import UserError
+from k210.flash_map import Region, check
+from k210.flashing import Owner, Progress
+from k210.hardware_map import BoardEntry, MapError, find_map, match, read_map
+from k210.images import PackageFile, read_package
+from k210.ledger import Ledger
+from k210.virtual.nor import SIZE
 
 HELP = "write to a board's flash"
+LINE_EVERY_S = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     add = parser.add_argument
     add("file", type=Path, help="a .kfpkg, or bytes to write")
-    add("--port", required=True, help="a serial port, a URL, or virtual")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--port", help="a serial port, a URL, or virtual")
+    where.add_argument("--board", metavar="ID", help="a board of boards.yaml")
+    where.add_argument("--tag", help="any board of boards.yaml with this tag")
     add("--type", choices=TYPES, help="the board's type")
     add("--baud", type=int, default=2_000_000, help="rate of the link")
     add("--image", type=Path, default=Path("flash.bin"), help="the virtual board's")
@@ -29,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the bytes are a program, which the board shall start from now on",
     )
+    add("--dry-run", action="store_true", help="say what would be written")
+    add(
+        "--force",
+        action="store_true",
+        help="overwrite what is not ours, and accept another board than the last time",
+    )
 
 
 def main(options: argparse.Namespace) -> None:
@@ -37,60 +53,88 @@ def main(options: argparse.Namespace) -> None:
     Raises:
         UserError: a file or the board is not as it should be.
     """
-    wanted = _wanted(options)
-    spec = BoardSpec(
-        options.port,
-        SIZE,
-        options.image,
-        options.image.with_suffix(".log"),
-        options.type,
-        options.baud,
-    )
-    opened = board.open(spec)
-    try:
-        for address, data in wanted:
-            write(opened, address, data)
-            print(f"{len(data)} bytes at {address:#x}: verified", file=sys.stderr)
-    finally:
-        opened.close()
+    regions = [
+        Region(file.name, file.address, file.contents) for file in _files(options)
+    ]
+    check(regions, SIZE)
+    whom = f"flashing {options.file.name}"
+    with (
+        fleet.reserved(_candidates(options), whom, _say) as (entry, _),
+        fleet.opened(entry, options.image.with_suffix(".log")) as board,
+    ):
+        flash_id = str(board.identity()["flash_id"])
+        name = None if entry.virtual else entry.id
+        owner = Owner(options.file.name, name, options.force)
+        if options.dry_run:
+            plan = flashing.survey(board, regions)
+            print("\n".join(plan.lines()))
+            if plan.changed and not options.force:
+                flashing.require_same_board(flash_id, owner)
+                flashing.require_ours(board, plan, Ledger(flash_id))
+            return
+        written = flashing.write(board, flash_id, regions, owner, _Lines().tell)
+    for region in regions:
+        print(
+            f"{len(region.data)} bytes at {region.address:#x}: verified",
+            file=sys.stderr,
+        )
+    print(f"{written} sectors written", file=sys.stderr)
 
 
-def _wanted(options: argparse.Namespace) -> list[tuple[int, bytes]]:
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+class _Lines:
+    """How far it is: on a terminal a line that changes, elsewhere one now and then."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def tell(self, progress: Progress) -> None:
+        """Say it, if it is time to."""
+        done = progress.done == progress.total
+        text = f"{progress.done // 1024} of {progress.total // 1024} KiB  {progress}"
+        if sys.stderr.isatty():
+            print(f"\r{text:<60}", end="\n" if done else "", file=sys.stderr)
+        elif time.monotonic() - self._said >= LINE_EVERY_S:
+            self._said = time.monotonic()
+            _say(text)
+
+
+def _candidates(options: argparse.Namespace) -> list[BoardEntry]:
+    if options.port:
+        virtual = options.port == "virtual"
+        return [
+            BoardEntry(
+                options.port,
+                options.port,
+                options.type,
+                options.baud,
+                flash_size=SIZE if virtual else None,
+                flash=options.image,
+            )
+        ]
+    path = find_map(Path())
+    if path is None:
+        raise MapError("there is no boards.yaml here: write one, or name a --port")
+    found = match(read_map(path), options.board, options.tag, options.type)
+    if not found:
+        raise MapError(
+            f"no connected board of {path} is called "
+            f"{options.board or options.tag}: name another"
+        )
+    return found
+
+
+def _files(options: argparse.Namespace) -> list[PackageFile]:
     """What is to lie in flash, and where."""
     if options.file.suffix == ".kfpkg":
-        return [(file.address, file.contents) for file in read_package(options.file)]
+        return read_package(options.file)
     try:
         data = options.file.read_bytes()
     except OSError as error:
         raise UserError(
             f"{options.file}: {error.strerror}; name another file"
         ) from None
-    return [(options.address, program_image(data) if options.program else data)]
-
-
-def write(target: Board, address: int, data: bytes) -> None:
-    """Put bytes into flash; what else lies in their sectors stays.
-
-    Raises:
-        BoardError: they do not fit, or are not there afterwards.
-    """
-    end = address + len(data)
-    if end > target.flash_size:
-        raise BoardError(
-            f"{len(data)} bytes at {address:#x} reach beyond the flash of "
-            f"{target.flash_size:#x} bytes: choose a lower address"
-        )
-    first, last = address - address % SECTOR, end + -end % SECTOR
-    before = target.flash_read(first, address - first)
-    behind = target.flash_read(end, last - end)
-    target.flash_erase(first, last - first)
-    target.flash_write(first, before + data + behind)
-    _verify(target, first, before + data + behind)
-
-
-def _verify(target: Board, address: int, data: bytes) -> None:
-    if target.flash_sha256(address, len(data)) != hashlib.sha256(data).hexdigest():
-        raise BoardError(
-            f"the flash does not hold what was written at {address:#x}: try again, "
-            "and replace the board if it happens again"
-        )
+    return [PackageFile(options.address, options.file.name, data, options.program)]

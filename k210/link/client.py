@@ -15,6 +15,9 @@ HEADER = struct.Struct("<BBHI")
 WELCOME = struct.Struct("<HI")
 HELLO_EVERY_S = 0.1
 SETTLING_READS, QUIET_READS = 10, 2
+FEW_RESENT, MOST_RESENT = 16, 0.02
+"""Frames that may be lost, and the fraction of all frames beyond them."""
+
 ANSWER_S = 60.0
 """How long a request may take; the longest on a board are whole inferences."""
 
@@ -96,9 +99,12 @@ class Link:
         return self._stream.sender.backlog if self._stream else 0
 
     @property
-    def resent(self) -> int:
-        """Frames of this session that had to be sent again."""
-        return self._stream.sender.resent if self._stream else 0
+    def lossy(self) -> bool:
+        """Whether this session loses so many frames that a lower rate is faster."""
+        if self._stream is None:
+            return False
+        sender = self._stream.sender
+        return sender.resent > FEW_RESENT + sender.frames * MOST_RESENT
 
     def hello(self, seconds: float) -> bool:
         """Begin a session; False if nobody welcomes us in time.

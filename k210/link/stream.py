@@ -108,6 +108,11 @@ class Sender:
         self._waiting += data
 
     @property
+    def frames(self) -> int:
+        """Frames sent so far, those sent again included."""
+        return self._order
+
+    @property
     def backlog(self) -> int:
         """Bytes written and not yet sent."""
         return len(self._waiting)

@@ -34,7 +34,7 @@ class Chip:
     def __init__(self, flash: NorFlash, on_reset: Callable[[], None]) -> None:
         self.machine = machine = Machine()
         self.line = Line(machine.clock)
-        machine.has_output = lambda: self.line.has_output
+        machine.output_due = lambda: self.line.next_departure
         self.sysctl = Sysctl(on_reset)
         self.fpioa = Fpioa()
         self.uarts = {number: self._uart(number) for number in UART_FUNCTIONS}

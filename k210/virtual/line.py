@@ -94,11 +94,6 @@ class Line:
         """When bytes on their way to the host will be there, if there are any."""
         return self._to_host[0][0] if self._to_host else None
 
-    @property
-    def has_output(self) -> bool:
-        """Whether the chip has sent what nobody has taken yet."""
-        return bool(self._to_host)
-
     def purge(self) -> None:
         """Forget what is under way."""
         self._to_chip.clear()

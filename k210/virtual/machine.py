@@ -83,7 +83,7 @@ class Machine:
     Attach all peripherals first; the first ``start`` builds the core.
 
     Attributes:
-        has_output: whether the outside has something to hear before a wait goes on.
+        output_due: when the outside will hear of the chip, if it will.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Machine:
         self._core: Core | None = None
         self._running = False
         self._quiet_slices = 0
-        self.has_output: Callable[[], bool] = lambda: False
+        self.output_due: Callable[[], int | None] = lambda: None
         self.clock = Clock(lambda: self._core.instructions if self._core else 0)
         self.clock.on_schedule = self._look_soon
         self.interrupts = Plic(self._look_soon)
@@ -238,12 +238,14 @@ class Machine:
         """A wfi: go on at once, or at the next event, or say what is waited for."""
         if self.pending() & self.core.register("mie"):
             return None
-        if self.has_output():  # who hears it may answer before anything else happens
-            return State.BUSY
-        if self.clock.next_event is None:
-            return State.IDLE if self._alarm() is None else State.TIMED
-        event = self._next_event()
-        assert event is not None
+        heard, event = self.output_due(), self._next_event()
+        if heard is not None and (event is None or heard <= event):
+            self.clock.skip_to(heard)
+            return State.BUSY  # who hears it may answer before anything else happens
+        if event is None:
+            return State.IDLE
+        if heard is None and self.clock.next_event is None:
+            return State.TIMED
         self.clock.skip_to(event)
         return None
 

@@ -171,7 +171,7 @@ def _climb(
     """Take all samples through all steps, a chunk at a time."""
     spec, mistakes = manifest.inputs[0], Mistakes()
     upright = replace(spec, rotation=0)
-    known = remembered(job, test)
+    known = remembered(job)
     ways = predictors(job, board, kmodel, manifest, known)
     count = len(classes) if classes else None
     steps = [Step(name, count, job.settings.check.top_k) for name in ways]

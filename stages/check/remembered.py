@@ -1,8 +1,8 @@
 """What the steps on the host have computed, so that another board need not wait for it.
 
 Of the ladder only its last step depends on the board. The outputs of all others are
-kept below ``build/.ladder``, one file for each set of models, samples, tools and
-sources; with them a check imports no TensorFlow.
+kept below ``build/.ladder``, one file for each set of models, tools and sources, by
+the samples they were given; with them a check imports no TensorFlow.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from stages.artifacts.keys import sources, tool_version
 from stages.artifacts.records import sha256
 from stages.check.ladder import Floats
-from stages.dataset import Split
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job
@@ -40,87 +39,82 @@ DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.erro
 Outputs = list[list[Floats]]
 """Those of each sample."""
 
-Samples = TypeVar("Samples")
+Samples = TypeVar("Samples", bound="Sequence[NDArray[np.uint8]]")
+"""Some samples: arrays, along whose first axis they lie."""
 
 
 class Remembered:
     """The outputs of one check's steps on the host.
 
     Args:
-        path: the file that keeps them.
+        path: the file that keeps them, by step, digest of the samples, and number.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._found = _read(path)
-        self._made: dict[str, Outputs] = {}
+        self._known = _read(path)
+        self._news = False
 
     def step(
-        self,
-        name: str,
-        make: Callable[[], Callable[[Samples], Outputs]],
-        count: Callable[[Samples], int],
+        self, name: str, make: Callable[[], Callable[[Samples], Outputs]]
     ) -> Callable[[Samples], Outputs]:
         """A step that computes only what is not known.
 
         Args:
             name: the step's.
             make: what computes it, made only where it is needed.
-            count: how many samples there are in what the step is given.
-
-        Returns the step; it must be given the samples in the same order each time.
         """
-        if f"{name}.0" in self._found:
-            return self._recall(name, count)
-        predict, made = make(), self._made.setdefault(name, [])
+        made: list[Callable[[Samples], Outputs]] = []
 
-        def compute(samples: Samples) -> Outputs:
-            outputs = predict(samples)
-            made.extend(outputs)
+        def predict(samples: Samples) -> Outputs:
+            prefix = f"{name}.{_digest(samples)}"
+            if f"{prefix}.0" in self._known:
+                return self._recall(prefix)
+            if not made:
+                made.append(make())
+            outputs = made[0](samples)
+            self._keep(prefix, outputs)
             return outputs
 
-        return compute
+        return predict
 
-    def _recall(
-        self, name: str, count: Callable[[Samples], int]
-    ) -> Callable[[Samples], Outputs]:
-        known = [self._found[f"{name}.{k}"] for k in range(self._outputs(name))]
-        done = 0
+    def _recall(self, prefix: str) -> Outputs:
+        columns: list[NDArray[np.float32]] = []
+        while (key := f"{prefix}.{len(columns)}") in self._known:
+            columns.append(self._known[key])
+        return [list(sample) for sample in zip(*columns, strict=True)]
 
-        def recall(samples: Samples) -> Outputs:
-            nonlocal done
-            start, done = done, done + count(samples)
-            return [[values[i] for values in known] for i in range(start, done)]
-
-        return recall
-
-    def _outputs(self, name: str) -> int:
-        return sum(key.rpartition(".")[0] == name for key in self._found)
+    def _keep(self, prefix: str, outputs: Outputs) -> None:
+        self._news = True
+        for number, column in enumerate(zip(*outputs, strict=True)):
+            self._known[f"{prefix}.{number}"] = np.stack(column)
 
     def save(self) -> None:
         """Keep what was computed; a disk that takes no more keeps less."""
-        arrays = {
-            f"{name}.{k}": np.stack([sample[k] for sample in made])
-            for name, made in self._made.items()
-            for k in range(len(made[0]))
-        }
-        size = sum(array.nbytes for array in arrays.values())
-        if not arrays or size > LARGEST:
+        size = sum(array.nbytes for array in self._known.values())
+        if not self._news or size > LARGEST:
             return
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as file:
-                np.savez(file, **cast(Any, {**self._found, **arrays}))
+                np.savez(file, **cast(Any, self._known))
             os.replace(draft, self._path)
             _prune(self._path.parent)
 
 
-def remembered(job: "Job", test: Split) -> Remembered:
-    """What is known of these samples on the models of a project."""
+def _digest(samples: Sequence[NDArray[np.uint8]]) -> str:
+    value = hashlib.sha256()
+    for array in samples:
+        value.update(f"{array.shape}".encode())
+        value.update(np.ascontiguousarray(array).data)
+    return value.hexdigest()[:32]
+
+
+def remembered(job: "Job") -> Remembered:
+    """What is known of the models of a project."""
     facts = {
         "models": {name: sha256(job.input(name)) for name in MODELS if job.has(name)},
-        "samples": [len(test), Split(test.images, None).digest()],
         "data": job.settings.data.model_dump(mode="json"),
         "tools": {tool: tool_version(tool) for tool in TOOLS},
         "sources": {str(path): sha256(path) for path in sources("stages.check")},
@@ -142,7 +136,7 @@ def _prune(folder: Path) -> None:
 def _read(path: Path) -> dict[str, NDArray[np.float32]]:
     """The arrays of a file, named STEP.OUTPUT; none where it is missing or damaged."""
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as file, np.load(file) as archive:
             found = dict(archive)
         os.utime(path)
     except DAMAGE:

@@ -41,8 +41,7 @@ def predictors(
     host["normalized"] = lambda: _normalized(job, manifest)
     host["reference"] = lambda: _reference(kmodel, manifest)
     found: dict[str, Predict] = {
-        name: known.step(name, make, lambda prepared: len(prepared.board))
-        for name, make in host.items()
+        name: known.step(name, make) for name, make in host.items()
     }
     found["device"] = lambda prepared: [
         _restored(manifest, outputs)

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from k210.errors import BoardError, ModelError, UserError
+from k210.errors import BoardError, ModelError, NoRoomError, UserError
 
 Verdict = Literal["pass", "fail", "error", "skipped"]
-Cause = Literal["", "threshold", "model", "board", "project", "host", "fault"]
+Cause = Literal["", "threshold", "model", "board", "room", "project", "host", "fault"]
 """Why it is no pass: a threshold is missed; the model is refused; the board or its
-line failed; the project's YAML or data are wrong; this machine's disk; our own code."""
+line failed; the board is too small; the project's YAML or data are wrong; this
+machine's disk; our own code."""
 
 VERDICTS: tuple[Verdict, ...] = ("pass", "fail", "error", "skipped")
 
@@ -59,6 +60,7 @@ def load(path: Path) -> Outcome | None:
 
 BLAME: dict[str, tuple[Verdict, Cause]] = {
     ModelError.__name__: ("fail", "model"),
+    NoRoomError.__name__: ("error", "room"),
     BoardError.__name__: ("error", "board"),
     UserError.__name__: ("error", "project"),
 }

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,6 +94,7 @@ class Scheduler:
                 time.sleep(LOOK_EVERY_S)
                 if self._look():
                     self._start_more()
+            assert not self._waiting(), "a job that waits has a board to wait for"
         except BaseException:
             self._abandon()
             raise
@@ -116,23 +117,23 @@ class Scheduler:
         for job in jobs:
             if job.state != "waiting":
                 continue
+            usable = [each for each in job.candidates if each in self._places]
+            usable = [each for each in usable if each not in bad]
             if job.kind == "measure" and (told := refused.get(job.project)):
                 self._settle(job, told)
-            elif hopeless := self._hopeless(job, bad):
-                self._settle(job, hopeless)
+            elif job.kind == "measure" and not usable:
+                self._settle(job, self._hopeless(job, bad))
             else:
-                waiting.append(job)
+                waiting.append(replace(job, candidates=tuple(usable)))
         return waiting
 
     def _settle(self, job: JobRow, found: Outcome) -> None:
         self._store.settle(job.id, found)
         self._tell(job, found)
 
-    def _hopeless(self, job: JobRow, bad: dict[str, str]) -> Outcome | None:
-        """What comes of a job that has no board left; None if it has one."""
+    def _hopeless(self, job: JobRow, bad: dict[str, str]) -> Outcome:
+        """What comes of a job that has no board left."""
         known = [board for board in job.candidates if board in self._places]
-        if not job.candidates or set(known) - set(bad):
-            return None
         if not known:
             gone = ", ".join(job.candidates)
             return Outcome("skipped", "", f"the map has no {gone} any more")
@@ -151,14 +152,11 @@ class Scheduler:
         unprepared = {job.project for job in waiting if job.kind == "prepare"}
         unprepared |= {each.job.project for each in preparing}
         ready = [job for job in waiting if job.project not in unprepared]
-        failed = {job.id: self._failed_on(job) for job in ready}
+        failed = self._store.failed_on(self._run)
         chosen = choose(ready, self._free(), self._served, failed)
         if chosen is not None:
             self._start(*chosen)
         return chosen is not None
-
-    def _failed_on(self, job: JobRow) -> Collection[str]:
-        return {a.board for a in self._store.attempts(job.id) if a.outcome is not None}
 
     def _free(self) -> list[str]:
         """The boards that could be given a job now."""

@@ -342,6 +342,18 @@ class Store:
             for row in rows
         ]
 
+    def failed_on(self, run: int) -> dict[int, set[str]]:
+        """The boards on which jobs that wait have been tried, by the job's id."""
+        rows = self._db.execute(
+            "SELECT job.id, attempt.board FROM attempt JOIN job ON job.id = attempt.job"
+            " WHERE run = ? AND state = 'waiting' AND attempt.verdict IS NOT NULL",
+            [run],
+        )
+        found: dict[int, set[str]] = {}
+        for job, board in rows:
+            found.setdefault(job, set()).add(board)
+        return found
+
     def under_way(self, run: int) -> list[AttemptRow]:
         """The attempts that a killed run has left behind."""
         return [

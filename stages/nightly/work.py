@@ -21,8 +21,6 @@ from k210.child import die_with_parent
 from k210.errors import UserError
 from stages import project
 from stages.artifacts import Workspace, read_json
-from stages.commands.processes import run_stage as run_in_process
-from stages.commands.tasks import StageTask
 from stages.console import Console
 from stages.faults import disk_sentence
 from stages.graph import Stage, stages_of
@@ -31,6 +29,7 @@ from stages.nightly import outcome, request
 from stages.nightly.outcome import Outcome
 from stages.nightly.places import map_of
 from stages.nightly.request import Request
+from stages.nightly.store import now
 from stages.project.schema import Project
 from stages.verdict import ladder_text, summary_line
 
@@ -90,6 +89,10 @@ def _bring_up_to_date(
     ws: Workspace, stage: Stage, settings: dict[str, Any], folder: Path
 ) -> Outcome | None:
     """Restore or run a stage in the project's own folder; None if all is well."""
+    # here, for doit takes a tenth of a second that no measurement need spend
+    from stages.commands.processes import run_stage as run_in_process
+    from stages.commands.tasks import StageTask
+
     task = StageTask(ws.root, ws.project, stage.name, settings)
     if done := task.restore():
         print(f"{stage.name}: {done}", flush=True)
@@ -168,6 +171,7 @@ def _say(line: str) -> None:
 
 def _run(ws: Workspace, name: str, settings: Project) -> None:
     """Run a stage here; its errors say which it was."""
+    _say(f"{now()}: {name}")
     try:
         run_stage(ws, name, settings, Console(sys.stdout, name))
     except UserError as error:

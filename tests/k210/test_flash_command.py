@@ -15,7 +15,9 @@ def flash(folder: Path, *arguments: str) -> int:
     return main(["flash", "--port", "virtual", "--image", image, *arguments])
 
 
-def test_it_writes_a_package_beside_what_is_there(tmp_path: Path) -> None:
+def test_it_writes_a_package_beside_what_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept = random.Random(1).randbytes(SIZE)
     (tmp_path / "flash.bin").write_bytes(kept)
     program, data = b"a program", random.Random(2).randbytes(5000)
@@ -24,7 +26,10 @@ def test_it_writes_a_package_beside_what_is_there(tmp_path: Path) -> None:
         PackageFile(0x200800, "data.bin", data, False),
     ]
     write_package(tmp_path / "two.kfpkg", files)
-    assert flash(tmp_path, str(tmp_path / "two.kfpkg")) == 0
+    assert flash(tmp_path, str(tmp_path / "two.kfpkg")) == 2
+    assert (tmp_path / "flash.bin").read_bytes() == kept
+    assert "not blank at 0x0" in capsys.readouterr().err
+    assert flash(tmp_path, str(tmp_path / "two.kfpkg"), "--force") == 0
     written = (tmp_path / "flash.bin").read_bytes()
     assert program_in(written) == program
     assert written[0x200800 : 0x200800 + 5000] == data
@@ -39,3 +44,13 @@ def test_what_does_not_fit_is_refused(
     address = hex(SIZE - 4)
     assert flash(tmp_path, str(tmp_path / "data.bin"), "--address", address) == 2
     assert "choose a lower address" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_would_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data.bin").write_bytes(bytes(5000))
+    where = ("--address", "0x200000")
+    assert flash(tmp_path, str(tmp_path / "data.bin"), *where, "--dry-run") == 0
+    assert "2 of 2 sectors would be written" in capsys.readouterr().out
+    assert set((tmp_path / "flash.bin").read_bytes()) == {0xFF}

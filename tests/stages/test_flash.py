@@ -7,10 +7,11 @@ import pytest
 from conftest import Checkout, assert_refused
 from flash_memory import PLENTY, FailingFlash, PowerCut
 
-from k210 import flashing, slot
+from k210 import firmware, flashing, slot
 from k210.errors import BoardError
 from k210.flash_map import Region
 from k210.flashing import PIECE, Owner
+from k210.images import program_in
 from k210.slot import Slot, SlotError
 from stages import flash
 
@@ -203,6 +204,52 @@ def test_a_flash_image_of_another_size_is_refused(imported: Checkout) -> None:
 def test_a_port_that_is_not_there_is_refused(imported: Checkout) -> None:
     imported.replace("check:", "board: {port: /dev/ttyNONE}\ncheck:")
     assert_refused(imported.stage("flash"), "the port /dev/ttyNONE cannot be opened")
+
+
+def test_a_board_is_found_by_its_tag(imported: Checkout) -> None:
+    imported.write("boards.yaml", "- {id: soft, port: virtual, tags: [camera]}\n")
+    imported.replace("check:", "board: {tag: camera}\ncheck:")
+    assert imported.stage("flash").returncode == 0
+    assert (imported.root / "soft.bin").read_bytes()[ADDRESS:][:8] == slot.MAGIC
+    assert imported.stage("check").returncode == 0
+    imported.replace("tag: camera", "id: other")
+    assert_refused(imported.stage("flash"), "no connected board", "board.id other")
+
+
+def test_another_board_than_the_map_says_is_refused(imported: Checkout) -> None:
+    entry = '{id: soft, port: virtual, flash_id: "0123456789abcdef"}'
+    imported.write("boards.yaml", f"- {entry}\n")
+    imported.replace("check:", "board: {id: soft}\ncheck:")
+    assert_refused(imported.stage("flash"), "is not soft", "not 0123456789abcdef")
+    assert set((imported.root / "soft.bin").read_bytes()) == {0xFF}
+
+
+def test_a_model_can_be_only_loaded(imported: Checkout) -> None:
+    image = imported.root / IMAGE
+    image.write_bytes(b"\xff" * len(image.read_bytes()))
+    imported.replace("check:", "flash: {mode: ram}\ncheck:")
+    assert imported.stage("flash").returncode == 0
+    assert set(image.read_bytes()) == {0xFF}
+    assert imported.stage("check").returncode == 0
+
+
+def test_somebody_elses_data_are_overwritten_only_if_that_is_said(
+    imported: Checkout,
+) -> None:
+    image = imported.root / IMAGE
+    image.write_bytes(bytes(len(image.read_bytes())))
+    imported.replace("check:", "flash: {slot: 0x200000}\ncheck:")
+    assert_refused(imported.stage("flash"), "not blank at 0x200000", "flash.overwrite")
+    assert not any(image.read_bytes())
+    imported.replace("slot: 0x200000", "slot: 0x200000, overwrite: true")
+    assert imported.stage("flash").returncode == 0
+
+
+def test_a_board_that_starts_alone_gets_the_firmware_too(imported: Checkout) -> None:
+    imported.replace("check:", "flash: {mode: standalone}\ncheck:")
+    assert imported.stage("flash").returncode == 0
+    found = program_in((imported.root / IMAGE).read_bytes()[:0x40000])
+    assert found == firmware.image()
 
 
 @pytest.mark.parametrize("key", ["id", "tag"])

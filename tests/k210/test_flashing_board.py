@@ -1,0 +1,172 @@
+"""The flash writer over the link, with times of the board's own clock."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flash_memory import FailingFlash
+
+from k210 import firmware, flashing
+from k210.board import BoardSpec, Digest, Erase, FlashStep, Program
+from k210.boards import TYPES
+from k210.errors import BoardError
+from k210.flash_map import Region
+from k210.flashing import Owner, Progress
+from k210.images import program_image
+from k210.linked import LinkedBoard
+from k210.virtual.board import VirtualBoard
+from k210.virtual.local import LocalPort
+from k210.virtual.nor import BLOCK, SECTOR, NorFlash
+
+SIZE = 1 << 19
+ADDRESS, LENGTH = 0x20000, 3 * BLOCK
+LINE = 200_000
+"""Bytes a second at 2 Mbaud."""
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def array(tmp_path: Path) -> Iterator[NorFlash]:
+    with NorFlash(tmp_path / "flash.bin", SIZE) as array:
+        array.write(0, random.Random(2).randbytes(SIZE))
+        yield array
+
+
+def spec(array: NorFlash, baud: int = 2_000_000) -> BoardSpec:
+    return BoardSpec("local", SIZE, array.path, array.path, "virtual", baud)
+
+
+def opened(array: NorFlash) -> tuple[LinkedBoard, LocalPort]:
+    port = LocalPort(VirtualBoard(array, TYPES["virtual"]))
+    return LinkedBoard(spec(array), port, lambda: None, True), port
+
+
+def write(board: LinkedBoard, data: bytes) -> int:
+    flash_id = str(board.identity()["flash_id"])
+    owner = Owner("the test", overwrite=True)
+    return flashing.write(board, flash_id, [Region("data", ADDRESS, data)], owner)
+
+
+def test_it_keeps_the_line_busy_and_leaves_alone_what_is_there(
+    array: NorFlash,
+) -> None:
+    board, port = opened(array)
+    clock = port.board.chip.machine.clock
+    data = bytearray(random.Random(1).randbytes(LENGTH))
+    start = clock.seconds
+    assert write(board, bytes(data)) == LENGTH // SECTOR
+    new = clock.seconds - start
+    assert LENGTH / new > 0.9 * LINE
+    assert array.read(ADDRESS, LENGTH) == data
+    start = clock.seconds
+    assert write(board, bytes(data)) == 0
+    assert clock.seconds - start < 0.035 * new
+    data[70_000:70_100] = bytes(100)
+    assert write(board, bytes(data)) == 1
+    assert array.read(ADDRESS, LENGTH) == data
+
+
+def test_overlapped_steps_do_what_single_ones_do(
+    array: NorFlash, tmp_path: Path
+) -> None:
+    chance = random.Random(4)
+    steps: list[FlashStep] = []
+    for _ in range(12):
+        at = chance.randrange(SIZE // SECTOR - 4) * SECTOR
+        length = chance.randrange(1, 4) * SECTOR
+        data = chance.randbytes(chance.randrange(1, 3000))
+        steps += [Erase(at, length)] if chance.random() < 0.5 else [Digest(at, length)]
+        steps.append(Program(at + chance.randrange(SECTOR), data))
+    (tmp_path / "plain.bin").write_bytes(array.read(0, SIZE))
+    plain = FailingFlash(tmp_path / "plain.bin", SIZE)
+    board, _ = opened(array)
+    assert list(board.flash_run(steps)) == list(plain.flash_run(steps))
+    assert array.read(0, SIZE) == plain.flash_read(0, SIZE)
+    plain.close()
+
+
+def test_what_is_interrupted_in_the_middle_is_finished_by_the_next(
+    array: NorFlash,
+) -> None:
+    board, port = opened(array)
+    data = random.Random(1).randbytes(BLOCK + 5 * SECTOR)
+    region = Region("data", ADDRESS, data, guarded=True)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.done > BLOCK // 2:
+            raise KeyboardInterrupt
+
+    flash_id = str(board.identity()["flash_id"])
+    owner = Owner("the test", overwrite=True)
+    with pytest.raises(KeyboardInterrupt):
+        flashing.write(board, flash_id, [region], owner, interrupt)
+    assert array.read(ADDRESS, SECTOR) == b"\xff" * SECTOR
+    again = LinkedBoard(spec(array), port, lambda: None, False)
+    written = flashing.write(again, flash_id, [region], Owner("the test"))
+    assert 0 < written < len(data) // SECTOR
+    assert array.read(ADDRESS, len(data)) == data
+
+
+def garbled_above(port: LocalPort, baud: int) -> None:
+    """From now on the line carries nothing whole above a rate."""
+
+    def spoil(data: bytes) -> bytes:
+        garbled = port.board.line.host_baud > baud
+        return bytes(byte ^ 0x55 for byte in data) if garbled else data
+
+    port.board.line.faults.spoil = spoil
+
+
+def test_a_rate_that_does_not_work_is_lowered(array: NorFlash) -> None:
+    port = LocalPort(VirtualBoard(array, TYPES["virtual"]))
+    garbled_above(port, 1_900_000)
+    kind = TYPES["kd233"]  # whose ROM is not asked to go faster
+    slow = BoardSpec("local", SIZE, array.path, array.path, kind.name, 2_000_000)
+    board = LinkedBoard(slow, port, lambda: None, True)
+    assert port.baudrate == 1_500_000
+    assert board.flash_sha256(0, 100) == array.sha256(0, 100)
+
+
+def test_a_rate_at_which_frames_are_lost_is_lowered(array: NorFlash) -> None:
+    board, port = opened(array)
+    chance = random.Random(5)
+
+    def spoil(data: bytes) -> bytes:
+        if port.board.line.host_baud > 1_900_000 and chance.random() < 0.3:
+            return data[:-1]
+        return data
+
+    port.board.line.faults.spoil = spoil
+    data = random.Random(1).randbytes(BLOCK)
+    write(board, data)
+    assert port.baudrate == 1_500_000
+    assert array.read(ADDRESS, BLOCK) == data
+
+
+def test_a_flash_that_sticks_is_told_and_the_board_goes_on(array: NorFlash) -> None:
+    board, port = opened(array)
+    port.board.chip.nor.faults.stuck = True
+    with pytest.raises(BoardError, match="does not erase or program"):
+        write(board, bytes(BLOCK))
+    assert board.identity()["flash_size"] == SIZE
+
+
+class Unreset(VirtualBoard):
+    """A board that must not be reset."""
+
+    def set_control(self, name: str, level: bool) -> None:
+        raise AssertionError(f"{name} was set to {level}")
+
+
+def test_a_board_starts_on_its_own_from_what_was_written(array: NorFlash) -> None:
+    board, _ = opened(array)
+    region = Region("the firmware", 0, program_image(firmware.image()), aligned=True)
+    flashing.write(board, "aa", [region], Owner("the test", overwrite=True))
+    port = LocalPort(Unreset(array, TYPES["virtual"]))  # powered on again
+    alone = LinkedBoard(spec(array), port, lambda: None, False)
+    assert alone.flash_sha256(0, 100) == array.sha256(0, 100)
