@@ -60,8 +60,10 @@ enum nor_command {
     ERASE_BLOCK = 0xd8,
 };
 
-/* The fastest clock that the plain read command stands. */
+/* The fastest clock that the plain read command stands; the others stand twice that,
+ * which wires on a board need not. */
 #define NOR_HZ 50000000u
+#define NOR_DUAL_HZ 60000000u
 #define NOR_STATUS_BUSY 1u
 #define WAKE_US 10u
 #define PAGE_POLL_US 50u
@@ -74,6 +76,8 @@ enum nor_command {
 
 _Static_assert(NOR_FETCH == FIFO_FRAMES * WORD_SIZE, "the FIFO");
 
+static uint32_t divider;
+static uint32_t dual_divider;
 static bool dual = true;
 static uint32_t size; /* asked once: a busy flash does not answer */
 static volatile struct spi_registers *const spi = (void *)K210_SPI3_BASE;
@@ -81,6 +85,7 @@ static volatile struct spi_registers *const spi = (void *)K210_SPI3_BASE;
 static void begin(uint32_t control, size_t frames_to_read) {
     spi->enable = 0;
     spi->slave_enable = 0;
+    spi->divider = control & TWO_WIRES ? dual_divider : divider;
     spi->control0 = control;
     spi->control1 = (uint32_t)(frames_to_read ? frames_to_read - 1 : 0);
     spi->enable = 1;
@@ -149,15 +154,18 @@ static uint32_t size_by_id(void) {
     return SMALLEST <= id[2] && id[2] <= LARGEST ? 1u << id[2] : 0;
 }
 
+/* The divider is even; round it up. */
+static uint32_t divider_for(uint32_t hz) {
+    return (sysctl_spi3_hz() + 2 * hz - 1) / (2 * hz) * 2;
+}
+
 void nor_init(void) {
     static const uint8_t wake = RELEASE_POWER_DOWN;
-    /* The divider is even; round it up. */
-    uint32_t divider = (sysctl_spi3_hz() + 2 * NOR_HZ - 1) / (2 * NOR_HZ) * 2;
-
     sysctl_enable(SYSCTL_SPI3);
     spi->enable = 0;
     spi->interrupt_mask = 0;
-    spi->divider = divider;
+    divider = divider_for(NOR_HZ);
+    dual_divider = divider_for(NOR_DUAL_HZ);
     command(&wake, sizeof wake);
     clint_wait_us(WAKE_US);
     size = size_by_id();

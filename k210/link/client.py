@@ -15,11 +15,11 @@ HEADER = struct.Struct("<BBHI")
 WELCOME = struct.Struct("<HI")
 HELLO_EVERY_S = 0.1
 SETTLING_READS, QUIET_READS = 10, 2
-FEW_RESENT, MOST_RESENT = 16, 0.02
-"""Frames that may be lost, and the fraction of all frames beyond them."""
-
 ANSWER_S = 60.0
 """How long a request may take; the longest on a board are whole inferences."""
+
+FEW_RESENT, MOST_RESENT = 16, 0.02
+"""Frames that may be lost, and the fraction of all frames beyond them."""
 
 
 class Op(IntEnum):

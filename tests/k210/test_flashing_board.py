@@ -15,9 +15,11 @@ from k210.flash_map import Region
 from k210.flashing import Owner, Progress
 from k210.images import program_image
 from k210.linked import LinkedBoard
+from k210.ports import open_port
 from k210.virtual.board import VirtualBoard
 from k210.virtual.local import LocalPort
 from k210.virtual.nor import BLOCK, SECTOR, NorFlash
+from k210.virtual.process import BoardProcess
 
 SIZE = 1 << 19
 ADDRESS, LENGTH = 0x20000, 3 * BLOCK
@@ -110,6 +112,31 @@ def test_what_is_interrupted_in_the_middle_is_finished_by_the_next(
     written = flashing.write(again, flash_id, [region], Owner("the test"))
     assert 0 < written < len(data) // SECTOR
     assert array.read(ADDRESS, len(data)) == data
+
+
+def test_a_board_that_vanishes_is_told_and_finished_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    image, log = tmp_path / "flash.bin", tmp_path / "log"
+    data = random.Random(1).randbytes(BLOCK)
+    region = Region("data", ADDRESS, data, guarded=True)
+
+    def flash(process: BoardProcess, vanishes: bool) -> int:
+        def tell(progress: Progress) -> None:
+            if vanishes and progress.done:
+                process.close()
+
+        remote = BoardSpec(process.url, SIZE, image, log, "virtual")
+        board = LinkedBoard(remote, open_port(process.url, 115200), process.close, True)
+        try:
+            return flashing.write(board, "a board", [region], Owner("the test"), tell)
+        finally:
+            board.close()
+
+    with pytest.raises(BoardError, match="has gone|hung up|does not answer"):
+        flash(BoardProcess(image, SIZE, "virtual", log), True)
+    assert flash(BoardProcess(image, SIZE, "virtual", log), False)
+    assert image.read_bytes()[ADDRESS : ADDRESS + BLOCK] == data
 
 
 def garbled_above(port: LocalPort, baud: int) -> None:
