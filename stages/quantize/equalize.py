@@ -113,7 +113,8 @@ def factors(peaks: Floats, sinks: Sequence[Layer], capped: bool) -> Floats:
     if capped:
         free = peaks < CAP * MARGIN
         scales = np.where(free, np.maximum(scales, peaks / (CAP * MARGIN)), 1.0)
-    return scales
+    result: Floats = scales
+    return result
 
 
 def _importance(sink: Layer) -> Floats:
