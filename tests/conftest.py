@@ -36,7 +36,7 @@ project: {name: tiny}
 data: {split: {train: 200, validation: 40, test: 60}}
 model: {alpha: 0.25}
 train: {epochs: 2}
-quantize: {samples: 16}
+quantize: {method: no_clip, samples: 16}
 check: {samples: 60}
 """
 """A project that trains in seconds; it learns next to nothing."""
@@ -45,7 +45,7 @@ IMPORTED = """\
 project: {name: imported}
 data: {kind: synthetic, split: {train: 24, validation: 4, test: 20}}
 model: {file: model.tflite}
-quantize: {samples: 16}
+quantize: {method: no_clip, samples: 16}
 export: {samples: 4}
 check: {samples: 20}
 """

@@ -64,7 +64,7 @@ def compile_job(
     if samples is None:
         shape = (SAMPLES, channels, *size)
         samples = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    target, planned = job.input("normalize/model.tflite"), "quantize/plan.json"
+    target, planned = job.input("quantize/model.tflite"), "quantize/plan.json"
     for path in (target, job.input(planned)):
         path.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(model.read_bytes())

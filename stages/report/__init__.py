@@ -18,6 +18,7 @@ from stages.project.schema import Project
 from stages.repairs import in_words
 from stages.report import headline, ladder, memory, timeline
 from stages.report.calibration import histogram
+from stages.report.candidates import search
 from stages.report.confusion import confusion
 from stages.report.figures import FILTERS
 from stages.report.history import same_kmodel, stage_run, versions
@@ -134,6 +135,7 @@ def _content(job: "Job") -> dict[str, Any]:
         "methods": METHODS,
         "resizing": RESIZING,
         "plan": plan,
+        "search": search(plan),
         "receipt": receipt,
         "runs": runs,
         "versions": versions(runs, manifest),

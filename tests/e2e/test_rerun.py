@@ -103,7 +103,7 @@ def test_calibration_reruns_from_quantize_on_and_comes_back_from_the_cache(
     kmodel = (build / "compile/model.kmodel").read_bytes()
     flash = (build / "board/flash.bin").read_bytes()
 
-    deployed.replace("quantize: {samples: 16}", "quantize: {samples: 24}")
+    deployed.replace("samples: 16}", "samples: 24}")
     assert "quantize.samples: 16 → 24" in why(deployed).stdout
     happened = deploy_as_foretold(deployed)
     assert with_outcome(happened, "ran") == STAGES[3:]
@@ -112,7 +112,7 @@ def test_calibration_reruns_from_quantize_on_and_comes_back_from_the_cache(
     assert (build / "compile/model.kmodel").read_bytes() != kmodel
     assert kmodel_in_slot(deployed) == (build / "compile/model.kmodel").read_bytes()
 
-    deployed.replace("quantize: {samples: 24}", "quantize: {samples: 16}")
+    deployed.replace("samples: 24}", "samples: 16}")
     assert "quantize.samples: 24 → 16" in why(deployed).stdout
     happened = deploy_as_foretold(deployed)
     assert with_outcome(happened, "restored") == STAGES[3:]
@@ -150,8 +150,8 @@ def test_new_weights_under_the_same_yaml_never_get_the_kmodel_of_the_old(
         *("export", "normalize", "quantize", "compile", "flash", "check", "report")
     ]
     assert_linked(deployed)
-    read = summary(deployed, "compile")["inputs"]["normalize/model.tflite"]
-    assert read == summary(deployed, "normalize")["outputs"]["normalize/model.tflite"]
+    read = summary(deployed, "compile")["inputs"]["quantize/model.tflite"]
+    assert read == summary(deployed, "quantize")["outputs"]["quantize/model.tflite"]
     assert summary(deployed, "compile")["outputs"]["compile/model.kmodel"] != kmodel
 
 

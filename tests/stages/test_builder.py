@@ -73,7 +73,7 @@ project: {name: tiny}
 data: {split: {train: 200, validation: 0, test: 60}}
 model: {builder: my_nets:net}
 train: {epochs: 1}
-quantize: {samples: 16}
+quantize: {method: no_clip, samples: 16}
 check: {samples: 60}
 """
 

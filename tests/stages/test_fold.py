@@ -202,7 +202,7 @@ data:
   color: rgb
   split: {train: 16, validation: 0, test: 4}
 model: {file: ../model.tflite}
-quantize: {samples: 16}
+quantize: {method: no_clip, samples: 16}
 check: {samples: 4}
 """
 

@@ -30,7 +30,7 @@ model:
     - {kind: conv, filters: 32, stride: 2, squeeze_excite: true}
     - {kind: conv, filters: 32, squeeze_excite: true}
 train: {epochs: 6}
-quantize: {samples: 16}
+quantize: {method: no_clip, samples: 16}
 check: {min_accuracy: null, max_drop: null}
 """
 """Digits, by a net with three gates."""

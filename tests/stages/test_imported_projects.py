@@ -13,7 +13,7 @@ project: {name: mine}
 data: {kind: synthetic, size: [16, 16], channels: 3, split: {train: 16, test: 16}}
 model: {file: good.onnx}
 export: {samples: 8}
-quantize: {samples: 16}
+quantize: {method: no_clip, samples: 16}
 check: {samples: 16}
 """
 FURTHER = ("normalize", "quantize", "compile", "flash", "check")
@@ -23,7 +23,7 @@ project: {name: mine}
 data: {split: {train: 64, validation: 16, test: 32}}
 model: {alpha: 0.25, activation: relu, weights_from: mobilenet.tflite}
 train: {epochs: 0}
-quantize: {samples: 16}
+quantize: {method: no_clip, samples: 16}
 check: {samples: 32}
 """
 

@@ -46,7 +46,7 @@ def test_the_placement_has_what_was_foretold(checkout: Checkout, models: Path) -
     job = compile_job(checkout, models / "padded_in_front.tflite")
     compile_stage.run(job)
     placed = json.loads(job.output("compile/placement.json").read_bytes())
-    layers = kpu_layers(tflite.read(job.input("normalize/model.tflite")))
+    layers = kpu_layers(tflite.read(job.input("quantize/model.tflite")))
     assert placed["memory"]["kpu_ram"] == limits.place(layers).peak
     names = [op["tensors"][0] for op in placed["ops"] if op["kind"] == "kpu_conv2d"]
     assert [layer.name for layer in layers] == names

@@ -22,7 +22,7 @@ data:
   split: {by: folder, validation: 0}
 model: {alpha: 0.25}
 train: {epochs: 2}
-quantize: {samples: 16}
+quantize: {method: no_clip, samples: 16}
 """
 
 

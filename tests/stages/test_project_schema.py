@@ -67,7 +67,14 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "export": {"samples": 32, "tolerance": 1.0e-4, "timeout": 300},
     "normalize": {},
-    "quantize": {"method": "no_clip", "mse_weights": False, "samples": 64, "seed": 0},
+    "quantize": {
+        "method": "auto",
+        "budget": 5.0,
+        "mse_weights": False,
+        "samples": 64,
+        "outliers": "drop",
+        "seed": 0,
+    },
     "compile": {"timeout": 300},
     "flash": {"slot": 0x100000},
     "check": {

@@ -101,7 +101,7 @@ def test_another_seed_draws_another_set(imported: Checkout) -> None:
 
 
 def test_more_samples_than_training_pictures_are_refused(imported: Checkout) -> None:
-    imported.replace("quantize: {samples: 16}", "quantize: {samples: 25}")
+    imported.replace("samples: 16}", "samples: 25}")
     assert_refused(imported.stage("quantize"), "asks for 25 pictures", "is 24")
 
 

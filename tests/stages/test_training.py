@@ -27,7 +27,7 @@ train:
   schedule: constant
   class_weights: balanced
   early_stopping: {patience: 4}
-quantize: {samples: 16}
+quantize: {method: no_clip, samples: 16}
 check: {samples: 60}
 """
 
@@ -206,7 +206,7 @@ project: {name: tiny}
 data: {split: {train: 200, validation: 0, test: 60}}
 model: {alpha: 0.25, weights: imagenet}
 train: {epochs: 1, freeze: {first: 1}}
-quantize: {samples: 16}
+quantize: {method: no_clip, samples: 16}
 check: {samples: 60}
 """
     checkout.write("pipeline.yaml", text)
