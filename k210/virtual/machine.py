@@ -32,6 +32,10 @@ SLICE = 2_000_000
 INTERRUPT_SLICE = 500
 """Instructions at most between two looks while the program uses interrupts."""
 
+INTERRUPT_TURN = 100 * INTERRUPT_SLICE
+"""As SLICE, while the program uses interrupts: so many looks take milliseconds, and
+a host that talks through a tty changes its rate 50 ms after its last byte."""
+
 SPINNING_SLICES = 4
 """A program that uses interrupts and touches no register for so many of those is taken
 to wait for one. So the time of such programs is a guess; ours has interrupts off."""
@@ -164,8 +168,11 @@ class Machine:
         """
         if not self._running:
             return State.STOPPED
-        end = self.core.instructions + instructions
+        start = self.core.instructions
+        end = start + instructions
         while self._running and self.core.instructions < end:
+            if self.core.register("mie"):
+                end = min(end, start + INTERRUPT_TURN)
             self.clock.run_due()
             self._deliver()
             accesses = self.core.accesses
