@@ -1,6 +1,10 @@
 /*
  * Gives a pty the modem lines that it lacks, so that a program which moves DTR and RTS
  * works on it: every move goes to the unix socket named by MODEM_SOCKET, as a line.
+ *
+ * A pty lacks time as well. Its bytes are not sent at a rate, so a new rate waits until
+ * the old one's bytes have surely been taken. And the program's clocks are slow, so
+ * that it does not give up on a board that shares a busy machine.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -11,7 +15,11 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <termios.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { SLOWER = 8, SETTLE_US = 300000, NS_PER_S = 1000000000 };
 
 static void tell(const char *line, int level) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -55,5 +63,34 @@ int ioctl(int file, unsigned long request, ...) {
     if (changed & TIOCM_RTS) {
         tell("rts", on);
     }
+    return 0;
+}
+
+int tcsetattr(int file, int how, const struct termios *settings) {
+    int (*real)(int, int, const struct termios *) = dlsym(RTLD_NEXT, "tcsetattr");
+
+    usleep(SETTLE_US);
+    return real(file, how, settings);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static struct timespec first[2];
+    int (*real)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int status = real(clock, now);
+
+    if (status || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)) {
+        return status;
+    }
+    struct timespec *start = &first[clock == CLOCK_MONOTONIC];
+
+    if (!start->tv_sec) {
+        *start = *now;
+    }
+    long long passed = (now->tv_sec - start->tv_sec) * (long long)NS_PER_S +
+                       now->tv_nsec - start->tv_nsec;
+    long long shown = start->tv_nsec + passed / SLOWER;
+
+    now->tv_sec = start->tv_sec + shown / NS_PER_S;
+    now->tv_nsec = shown % NS_PER_S;
     return 0;
 }

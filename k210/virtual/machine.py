@@ -30,10 +30,14 @@ PAGE = 0x1000
 SLICE = 2_000_000
 """Instructions at most between two looks at what goes on outside."""
 
-INTERRUPT_SLICE = 500
+INTERRUPT_SLICE = 1000
 """Instructions at most between two looks while the program uses interrupts."""
 
-SPINNING_SLICES = 4
+INTERRUPT_TURN = 50 * INTERRUPT_SLICE
+"""As SLICE, while the program uses interrupts: so many looks take milliseconds, and
+a host that talks through a tty changes its rate 50 ms after its last byte."""
+
+SPINNING_SLICES = 2
 """A program that uses interrupts and touches no register for so many of those is taken
 to wait for one. So the time of such programs is a guess; ours has interrupts off."""
 
@@ -169,12 +173,16 @@ class Machine:
         """
         if not self._running:
             return State.STOPPED
-        end = self.core.instructions + instructions
+        start = self.core.instructions
+        end = start + instructions
         while self._running and self.core.instructions < end:
+            allowed = self.core.register("mie")
+            if allowed:
+                end = min(end, start + INTERRUPT_TURN)
             self.clock.run_due()
-            self._deliver()
+            self._deliver(allowed)
             accesses = self.core.accesses
-            stop = self.core.run(self._limit(end))
+            stop = self.core.run(self._limit(end, allowed))
             if stop is Stop.WAITING and (state := self._wait()):
                 return state
             quiet = stop is Stop.LIMIT and accesses == self.core.accesses
@@ -196,14 +204,14 @@ class Machine:
             self.core.register("mie") and self.core.register("mstatus") & MSTATUS_MIE
         )
 
-    def _limit(self, end: int) -> int:
+    def _limit(self, end: int, allowed: int) -> int:
         """The instruction count at which to look again.
 
         Soon, where the program uses interrupts: it may allow them again, or wait.
         """
-        if self.core.register("mie"):
+        if allowed:
             end = min(end, self.core.instructions + INTERRUPT_SLICE)
-        event = self._next_event()
+        event = self._next_event(allowed)
         if event is None:
             return end
         return min(end, self.core.instructions + self.clock.instructions_until(event))
@@ -213,22 +221,21 @@ class Machine:
         if self._core is not None:
             self._core.interrupt_slice()
 
-    def _next_event(self) -> int | None:
-        times = [self.clock.next_event, self._alarm()]
+    def _next_event(self, allowed: int) -> int | None:
+        times = [self.clock.next_event, self._alarm(allowed)]
         return min((time for time in times if time is not None), default=None)
 
-    def _alarm(self) -> int | None:
-        """When the timer will interrupt, if the program lets it."""
-        if self.clint.timer_pending or not self.core.register("mie") >> MTIP & 1:
+    def _alarm(self, allowed: int) -> int | None:
+        """When the timer will interrupt, if the program lets it: `allowed` is mie."""
+        if not allowed >> MTIP & 1 or self.clint.timer_pending:
             return None
         return self.clint.alarm
 
-    def _deliver(self) -> None:
+    def _deliver(self, allowed: int) -> None:
         """Enter the handler of the most urgent interrupt, if any is allowed now."""
-        pending = self.pending()
+        pending = self.pending() & allowed
         if not pending or not self.core.register("mstatus") & MSTATUS_MIE:
             return
-        pending &= self.core.register("mie")
         for cause in (MEIP, MSIP, MTIP):
             if pending >> cause & 1:
                 self.core.interrupt(cause)
@@ -236,9 +243,10 @@ class Machine:
 
     def _wait(self) -> State | None:
         """A wfi: go on at once, or at the next event, or say what is waited for."""
-        if self.pending() & self.core.register("mie"):
+        allowed = self.core.register("mie")
+        if self.pending() & allowed:
             return None
-        heard, event = self.output_due(), self._next_event()
+        heard, event = self.output_due(), self._next_event(allowed)
         if heard is not None and (event is None or heard <= event):
             self.clock.skip_to(heard)
             return State.BUSY  # who hears it may answer before anything else happens
@@ -256,7 +264,7 @@ class Machine:
     @property
     def alarm_in(self) -> int:
         """Ticks until the program's timer interrupts; 0 if it will not, or has."""
-        alarm = self._alarm()
+        alarm = self._alarm(self.core.register("mie"))
         return max(0, alarm - self.clock.now) if alarm is not None else 0
 
     def skip_to_alarm(self) -> None:

@@ -16,6 +16,7 @@ from k210.virtual.nor import SIZE
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.timeout(3000),  # a minute's work, on a machine that does nothing else
     pytest.mark.skipif(sys.platform != "linux", reason="preloads a library"),
 ]
 
