@@ -44,7 +44,7 @@ TIMEOUT_S = 900.0
 RANGES = {"pretrainedResnet": (0.0, 255.0)}
 """Of pixels, for networks that do not take 0 to 1."""
 
-HEAD = f"{'network':<26}{'':<8}{'regions':>8}{'CPU ops':>8}{'pads':>6}{'ms':>9}"
+HEAD = f"{'network':<30}{'':<8}{'regions':>8}{'CPU ops':>8}{'pads':>6}{'ms':>9}"
 
 Size = tuple[int, int]
 
@@ -235,7 +235,7 @@ def lines(row: Row) -> Iterator[str]:
     """A row as text: before, and after."""
     yield _line(row.network, "alone", row.before)
     if row.after is None or row.proof is None:
-        yield f"{'':<26}refused: {row.refused}"
+        yield f"{'':<30}refused: {row.refused}"
     elif row.after.ms is None:
         yield _line("", "pipeline", row.after)
     else:
@@ -245,10 +245,10 @@ def lines(row: Row) -> Iterator[str]:
 
 def _line(name: str, what: str, found: Figures) -> str:
     if found.ms is None or found.total is None:
-        return f"{name:<26}{what:<9} {found.refused}"
+        return f"{name:<30}{what:<9} {found.refused}"
     snr = "" if found.snr_db is None else f"{found.snr_db:.1f} dB"
     return (
-        f"{name:<26}{what:<9}{found.regions:>7}{found.cpu_ops:>8}{found.cpu_pads:>6}"
+        f"{name:<30}{what:<9}{found.regions:>7}{found.cpu_ops:>8}{found.cpu_pads:>6}"
         f"{found.ms:>9.2f}{found.total / 1e6:>8.2f} MB{snr:>10}"
         + ("  does not fit" if found.total > SRAM else "")
     )
