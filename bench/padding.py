@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from k210 import kmodel, limits
+from k210 import kmodel
 from k210.child import Child
 from k210.errors import ModelError
+from k210.limits import SRAM
 from k210.reference import Reference
 from stages import tflite
 from stages.nncase_child import Request, Result, prepare
@@ -40,7 +41,10 @@ SIZES = "96x96,128x128,160x160,192x192,224x224,240x320"
 CLASSES, MANY_CLASSES = 10, 1000
 PICTURES = 4
 TIMEOUT_S = 900.0
-HEAD = f"{'network':<26}{'':<8}{'regions':>8}{'CPU ops':>8}{'pads':>6}{'ms':>9}"
+RANGES = {"pretrainedResnet": (0.0, 255.0)}
+"""Of pixels, for networks that do not take 0 to 1."""
+
+HEAD = f"{'network':<30}{'':<8}{'regions':>8}{'CPU ops':>8}{'pads':>6}{'ms':>9}"
 
 Size = tuple[int, int]
 
@@ -59,11 +63,12 @@ class Row:
 
 def compare(model: bytes, name: str, folder: Path) -> Row:
     """Compile a network as it is exported and as the normalize stage would."""
-    compiler = _compiler(model, folder)
+    low, high = RANGES.get(name, (0.0, 1.0))
+    compiler = _compiler(model, (low, high), folder)
     before = alone(model, compiler)
     try:
         choice = decide(tflite.unpack(model), compiler.measure)
-        inputs = adversarial(choice.plan.graph.inputs[0].shape, 0, 1)
+        inputs = adversarial(choice.plan.graph.inputs[0].shape, low, high)
         proof = prove(model, choice.plan.lowered, inputs)
     except ModelError as error:
         return Row(name, before, None, "", None, str(error))
@@ -85,19 +90,20 @@ def alone(model: bytes, compiler: Compiler) -> Figures:
     return replace(figures(parsed), snr_db=noise)
 
 
-def _compiler(model: bytes, folder: Path) -> Compiler:
+def _compiler(model: bytes, limits: tuple[float, float], folder: Path) -> Compiler:
     """Pictures for a network, and what TFLite makes of them."""
     graph = read(tflite.unpack(model))
     _, height, width, channels = graph.inputs[0].shape
     floats = pictures((height, width, channels))
     upright = np.ascontiguousarray(np.moveaxis(np.rint(floats * 255), 3, 1), np.uint8)
     tried = np.moveaxis(upright, 1, 3).astype(np.float32) / np.float32(255)
+    tried = tried * np.float32(limits[1] - limits[0]) + np.float32(limits[0])
     outputs = [each.origin for each in graph.outputs if each.origin is not None]
     return Compiler(
         upright=upright,
         turned=np.ascontiguousarray(np.flip(upright, (2, 3))),
         expected=reference(model, outputs, tried),
-        range=(0.0, 1.0),
+        range=limits,
         timeout=TIMEOUT_S,
         log=folder / "nncase.log",
     )
@@ -229,7 +235,7 @@ def lines(row: Row) -> Iterator[str]:
     """A row as text: before, and after."""
     yield _line(row.network, "alone", row.before)
     if row.after is None or row.proof is None:
-        yield f"{'':<26}refused: {row.refused}"
+        yield f"{'':<30}refused: {row.refused}"
     elif row.after.ms is None:
         yield _line("", "pipeline", row.after)
     else:
@@ -239,12 +245,12 @@ def lines(row: Row) -> Iterator[str]:
 
 def _line(name: str, what: str, found: Figures) -> str:
     if found.ms is None or found.total is None:
-        return f"{name:<26}{what:<9} {found.refused}"
+        return f"{name:<30}{what:<9} {found.refused}"
     snr = "" if found.snr_db is None else f"{found.snr_db:.1f} dB"
     return (
-        f"{name:<26}{what:<9}{found.regions:>7}{found.cpu_ops:>8}{found.cpu_pads:>6}"
+        f"{name:<30}{what:<9}{found.regions:>7}{found.cpu_ops:>8}{found.cpu_pads:>6}"
         f"{found.ms:>9.2f}{found.total / 1e6:>8.2f} MB{snr:>10}"
-        + ("  does not fit" if found.total > limits.SRAM else "")
+        + ("  does not fit" if found.total > SRAM else "")
     )
 
 

@@ -14,10 +14,10 @@ MARGIN_DB = 3.0
 """How much worse than that, or than the best plan, the chosen one may be."""
 
 WRONG_DB = 20.0
-"""Where no plan reaches this, nncase may have miscompiled all of them."""
+"""A plan that does not reach this nncase may have miscompiled."""
 
 CURED_DB = 10.0
-"""By how much more another form must be better then: else the model is noisy."""
+"""It has if another form is that much better; else the model is noisy."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,17 @@ def choose(found: Sequence[Figures]) -> int:
     ]
     if not legal:
         return 0
+    if legal[0] == 0 and _right(found[0], _best(found)):
+        legal = [each for each in legal if _no_worse(found[each], found[0])]
     best = max(_decibels(found[position]) for position in legal)
     bar = min(best, CLEAN_DB) - MARGIN_DB
-    base = found[0] if legal[0] == 0 and _decibels(found[0]) >= bar else None
-    candidates = [
-        position
-        for position in legal
-        if _decibels(found[position]) >= bar
-        and (base is None or _no_worse(found[position], base))
-    ]
+    candidates = [each for each in legal if _decibels(found[each]) >= bar]
     return min(candidates, key=lambda position: _rank(found[position]))
+
+
+def _right(base: Figures, best: float) -> bool:
+    """Whether the model as it is can be what other plans are measured by."""
+    return _decibels(base) >= min(WRONG_DB, best - CURED_DB)
 
 
 def _decibels(plan: Figures) -> float:

@@ -137,19 +137,20 @@ def _judged(pairs: Sequence[_Pair], graph: Graph, samples: int) -> Proof:
 def adversarial(shape: Sequence[int], low: float, high: float) -> list[Floats]:
     """Inputs that show what is wrong at a map's border, float32 of this shape.
 
-    Zeros, ones, an impulse in the corners and amid the borders, noise.
+    Zeros, the largest value, an impulse of it in the corners and amid the borders,
+    noise between the smallest and the largest.
     """
     _, height, width, _ = shape
     rng = np.random.default_rng(0)
-    flat = [np.full(shape, value, np.float32) for value in (0.0, 1.0)]
+    flat = [np.full(shape, value, np.float32) for value in (0.0, high)]
     rows, columns = (0, height // 2, height - 1), (0, width // 2, width - 1)
     middle = (height // 2, width // 2)
     places = {(y, x) for y in rows for x in columns} - {middle}
     noise = [rng.uniform(low, high, shape).astype(np.float32) for _ in range(NOISE)]
-    return [*flat, *(_impulse(shape, place) for place in sorted(places)), *noise]
+    return [*flat, *(_impulse(shape, place, high) for place in sorted(places)), *noise]
 
 
-def _impulse(shape: Sequence[int], place: tuple[int, int]) -> Floats:
+def _impulse(shape: Sequence[int], place: tuple[int, int], value: float) -> Floats:
     picture = np.zeros(shape, np.float32)
-    picture[:, place[0], place[1]] = 1.0
+    picture[:, place[0], place[1]] = value
     return picture

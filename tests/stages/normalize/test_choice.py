@@ -58,6 +58,10 @@ def test_regions_and_cpu_pads_never_increase() -> None:
     assert choose([AS_IT_IS, more_regions, more_pads]) == 0
 
 
+def test_not_even_where_that_would_be_less_noisy() -> None:
+    assert choose([figures(snr_db=25), figures(ms=5, snr_db=36, regions=5)]) == 0
+
+
 def test_a_model_that_nncase_gets_wrong_is_no_measure() -> None:
     wrong = figures(snr_db=3, regions=1, cpu_pads=0)
     assert choose([wrong, figures(ms=20)]) == 1
