@@ -45,6 +45,9 @@ SOUND_DB = 35.0
 FALL_DB, POOR_DB = 8.0, 25.0
 """A layer that loses so much against its inputs, and ends below this, is wrong."""
 
+NOTICED_DB = 3.0
+"""Lost by a layer whose bytes are wrong, it makes that the first wrong one."""
+
 
 @dataclass(frozen=True)
 class Models:
@@ -181,8 +184,7 @@ class Trace:
             known = _all_maps(network, upright)
             turned = self._spec.rotation == 180
             yield from self._float_step("normalized", known, pictures.board, turned)
-        yield from self._unsound(layers)
-        yield from self._falling(layers)
+        yield from self._layers(layers)
         if "device" in self._losing or different is not None:
             yield from self._device(board, pictures, different or 0)
 
@@ -217,25 +219,40 @@ class Trace:
         if suspect is not None:
             yield _suspected(step, suspect)
 
-    def _unsound(self, layers: Sequence[Layer]) -> Iterator[dict[str, Any]]:
-        """Weights and tables that cannot be what nncase made, samples or not."""
-        for layer in layers:
-            if layer.op.kind != "kpu_conv2d":
-                continue
-            changed = changed_weights(self._atlas, layer.op.id, layer.tensor)
-            if changed is not None and (changed.isolated or changed.reversed_order):
-                yield self._wrong(layer, layers, weights_cause(changed))
-            for found in table_causes(self._models.kmodel, layer.op.id):
-                yield self._wrong(layer, layers, found)
+    def _layers(self, layers: Sequence[Layer]) -> Iterator[dict[str, Any]]:
+        """The first layer that falls off, or whose bytes cannot be right.
 
-    def _falling(self, layers: Sequence[Layer]) -> Iterator[dict[str, Any]]:
-        """The first layer that is much worse than what it works on."""
-        for layer in layers:
-            row = _row(self._atlas, layer, layers)
-            snr, fall = row["snr_db"], row["fall_db"]
-            if snr is not None and fall >= FALL_DB and snr < POOR_DB:
-                found = cause(self._atlas, layer, self._samples, self._limits)
+        Bytes that do no harm, such as a wrapped slope that no value meets, are named
+        only where nothing falls off after them.
+        """
+        falls = [_row(self._atlas, each, layers)["fall_db"] for each in layers]
+        falling = next(
+            (i for i, each in enumerate(layers) if self._off(each, falls[i])), None
+        )
+        for place, layer in enumerate(layers):
+            if falling is not None and place >= falling:
+                break
+            found = next(self._unsound(layer), None)
+            if found is not None and (falling is None or falls[place] >= NOTICED_DB):
                 yield self._wrong(layer, layers, found)
+        if falling is not None:
+            layer = layers[falling]
+            found = cause(self._atlas, layer, self._samples, self._limits)
+            yield self._wrong(layer, layers, found)
+
+    def _off(self, layer: Layer, fall: float) -> bool:
+        """Whether a layer is much worse than what it works on."""
+        snr = layer.likeness.snr_db
+        return snr is not None and fall >= FALL_DB and snr < POOR_DB
+
+    def _unsound(self, layer: Layer) -> Iterator[Cause]:
+        """Weights and tables that cannot be what nncase made, samples or not."""
+        if layer.op.kind != "kpu_conv2d":
+            return
+        changed = changed_weights(self._atlas, layer.op.id, layer.tensor)
+        if changed is not None and (changed.isolated or changed.reversed_order):
+            yield weights_cause(changed)
+        yield from table_causes(self._models.kmodel, layer.op.id)
 
     def _wrong(
         self, layer: Layer, layers: Sequence[Layer], found: Cause
@@ -289,7 +306,8 @@ def _row(atlas: Atlas, layer: Layer, layers: Sequence[Layer]) -> dict[str, Any]:
     snr = likeness.snr_db
     return {
         "op": layer.op.id,
-        "tensor": atlas.network.names[layer.number],
+        "tensor": layer.tensor,
+        "gives": atlas.network.names[layer.number],
         "kind": layer.op.kind,
         "where": layer.op.where,
         "snr_db": _rounded(snr),
