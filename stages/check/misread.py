@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.check.alternatives import Compute, of_input
-from stages.check.causes import Cause
+from stages.check.cause import Cause
 from stages.check.network import Network
 from stages.intervals import paired_drop
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from k210.kmodel import Kmodel
-from stages.check.causes import Cause
+from stages.check.cause import Cause
 from stages.check.maps import Atlas, Layer
 from stages.check.unlike import Suspect
 

@@ -18,9 +18,8 @@ from k210.board import Board
 from k210.kmodel import Kmodel
 from k210.manifest import Input
 from k210.reference import Reference
+from stages.check.cause import Cause, Sample
 from stages.check.causes import (
-    Cause,
-    Sample,
     cause,
     changed_weights,
     table_causes,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from nets import Net
 
-from stages.check.causes import Cause
+from stages.check.cause import Cause
 from stages.check.misread import misread
 from stages.check.network import Network
 
