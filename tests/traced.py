@@ -30,11 +30,11 @@ data:
   path: data.npz
   channels: 3
   size: [{SIDE}, {SIDE}]
-  split: {{train: 16, validation: 0, test: 12}}
+  split: {{train: 16, validation: 0, test: 8}}
 MODEL
 export: {{samples: 4}}
 quantize: {{samples: 16}}
-check: {{samples: 12}}
+check: {{samples: 8}}
 board: {{port: URL, type: virtual}}
 """
 
