@@ -97,6 +97,8 @@ def test_a_model_from_the_slot_computes_as_one_from_memory(
 
 
 def in_slot(flash: NorFlash, contents: Slot) -> None:
+    for offset in range(0, slot.size(contents), SECTOR):
+        flash.erase_sector(SLOT + offset)
     for offset, data in slot.pack(contents):
         flash.write(SLOT + offset, data)
 

@@ -167,9 +167,9 @@ def test_a_board_with_other_weights_in_memory_is_named(
 
 
 def test_swapped_colours_in_the_compiled_model_are_named(deployed: Deployed) -> None:
-    deployed.write("normalize/model.tflite", network(reverse=True))
+    deployed.to_compile(network(reverse=True))
     deployed.compile()
-    deployed.write("normalize/model.tflite", network())
+    deployed.to_compile(network())
     found = deployed.check()["trace"]["first_wrong"]
     assert (found["step"], found["op"]) == ("reference", "k0.1")
     assert found["cause"] == "channel order"
@@ -196,9 +196,9 @@ def test_calibration_in_the_wrong_range_is_named(deployed: Deployed) -> None:
 
 
 def test_another_padding_in_the_compiled_model_is_named(deployed: Deployed) -> None:
-    deployed.write("normalize/model.tflite", network(before=1))
+    deployed.to_compile(network(before=1))
     deployed.compile()
-    deployed.write("normalize/model.tflite", network())
+    deployed.to_compile(network())
     found = deployed.check()["trace"]["first_wrong"]
     assert (found["step"], found["tensor"]) == ("reference", "conv_2d_5")
     assert found["cause"] == "padding"
