@@ -1,9 +1,9 @@
 """The first layer that is wrong, step by step along the ladder.
 
-What needs no picture is looked at first (is the model's input what the data says, are
-the kmodel's weights and tables what nncase made), then every map of a few pictures is
-compared: Keras with the exported model, that with the normalized one, that with the
-kmodel on the host, and that with the device.
+The model's input is compared with what the data says, then every map of a few pictures:
+Keras's with those of the exported model, these with the normalized one's, these with
+the kmodel's on the host, whose weights and tables need no picture, and these with the
+device's.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
