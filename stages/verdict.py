@@ -104,7 +104,7 @@ def _hundredths(fraction: float) -> str:
 
 def _change(drop: float) -> str:
     """A loss as the change that it is, in points."""
-    return f"{-100 * drop:+.1f}".replace("-", "−")
+    return f"{0.0 - 100 * drop:+.1f}".replace("-", "−")
 
 
 def _memory(count: int) -> str:

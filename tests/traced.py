@@ -30,11 +30,11 @@ data:
   path: data.npz
   channels: 3
   size: [{SIDE}, {SIDE}]
-  split: {{train: 16, validation: 0, test: 12}}
+  split: {{train: 16, validation: 0, test: 8}}
 MODEL
 export: {{samples: 4}}
 quantize: {{samples: 16}}
-check: {{samples: 12}}
+check: {{samples: 8}}
 board: {{port: URL, type: virtual}}
 """
 
@@ -145,7 +145,7 @@ class Deployed:
         (root / "model.tflite").write_bytes(model)
         self._train(keras)
         self.write("export/model.tflite", model)
-        self.write("normalize/model.tflite", model)
+        self.to_compile(model)
 
     def _train(self, keras: Any) -> None:
         """Split the data; the model is trained already."""
@@ -161,6 +161,11 @@ class Deployed:
     def write(self, name: str, data: bytes) -> None:
         self.path(name).parent.mkdir(parents=True, exist_ok=True)
         self.path(name).write_bytes(data)
+
+    def to_compile(self, model: bytes) -> None:
+        """Set the float model that nncase is given, which quantization leaves as is."""
+        self.write("normalize/model.tflite", model)
+        self.write("quantize/model.tflite", model)
 
     def run(self, stage: Any, name: str) -> Any:
         """Run a stage and publish what it makes."""

@@ -14,7 +14,7 @@ from k210.errors import BoardError
 from k210.kmodel import Kmodel, parse, part_at
 from k210.kmodel.flow import sources
 from k210.slot import ALIGNMENT, SlotError
-from stages.check.causes import Cause
+from stages.check.cause import Cause
 
 Array = NDArray[Any]
 

@@ -80,12 +80,17 @@ class Sums:
 
 
 class Likeness:
-    """Two maps compared over samples; the first one u8 or, on the CPU, float32."""
+    """Two maps compared over samples; the first one u8 or, on the CPU, float32.
+
+    ``lows`` and ``highs`` are the float map's ends by channel, ``codes`` counts how
+    often each byte occurs, ``known`` is what bytes stand for where the kmodel tells.
+    """
 
     def __init__(self, channels: int, known: Line | None) -> None:
         self.known = known
         self.codes = np.zeros(256, np.int64)
-        self.low, self.high = float("inf"), float("-inf")
+        self.lows = np.full(channels, np.inf)
+        self.highs = np.full(channels, -np.inf)
         self._all, self._inside = Sums(channels), Sums(channels)
         self._per_channel = 0
         self._bytes = False
@@ -97,11 +102,22 @@ class Likeness:
         f = expected[0].reshape(channels, -1).astype(np.float64)
         self._per_channel += q.shape[1]
         self._all.add(q, f)
-        self.low, self.high = min(self.low, f.min()), max(self.high, f.max())
+        self.lows = np.minimum(self.lows, f.min(1))
+        self.highs = np.maximum(self.highs, f.max(1))
         if found.dtype == np.uint8:
             self._bytes = True
             self.codes += np.bincount(found.ravel(), minlength=256)
             self._inside.add(q, f, (q > 0) & (q < 255))
+
+    @property
+    def low(self) -> float:
+        """The least value of the float map."""
+        return float(self.lows.min())
+
+    @property
+    def high(self) -> float:
+        """The greatest value of the float map."""
+        return float(self.highs.max())
 
     @property
     def line(self) -> Line | None:

@@ -1,13 +1,13 @@
 """The first layer that is wrong, step by step along the ladder.
 
-What needs no picture is looked at first (is the model's input what the data says, are
-the kmodel's weights and tables what nncase made), then every map of a few pictures is
-compared: Keras with the exported model, that with the normalized one, that with the
-kmodel on the host, and that with the device.
+The model's input is compared with what the data says, then every map of a few pictures:
+Keras's with those of the exported model, these with the normalized one's, these with
+the kmodel's on the host, whose weights and tables need no picture, and these with the
+device's.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,8 @@ from k210.board import Board
 from k210.kmodel import Kmodel
 from k210.manifest import Input
 from k210.reference import Reference
+from stages.check.cause import Cause, Sample
 from stages.check.causes import (
-    Cause,
-    Sample,
     cause,
     changed_weights,
     table_causes,
@@ -28,9 +27,11 @@ from stages.check.causes import (
 )
 from stages.check.devices import all_differences, first_difference
 from stages.check.maps import Atlas, Layer
+from stages.check.misread import misread
 from stages.check.network import Network, planar
+from stages.check.rows import row, suspected, table, told
 from stages.check.shares import losing
-from stages.check.unlike import Maps, Suspect, first_unlike
+from stages.check.unlike import Maps, first_unlike
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -39,11 +40,11 @@ Row = Mapping[str, Any]
 PICTURES = 8
 """Of the test split, whose maps are compared."""
 
-SOUND_DB = 35.0
-"""As good as a map of 8 bits is taken to be, even where nothing was lost before."""
-
 FALL_DB, POOR_DB = 8.0, 25.0
 """A layer that loses so much against its inputs, and ends below this, is wrong."""
+
+NOTICED_DB = 3.0
+"""Lost by a layer whose bytes are wrong, it makes that the first wrong one."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,14 @@ class Models:
 class Pictures:
     """The same pictures as the board takes them and upright, uint8 N×C×H×W.
 
-    ``keras`` gives the maps of the float model for upright ones, by layer.
+    ``keras`` gives the maps of the float model for upright ones, by layer;
+    ``labelled`` are upright ones on which the exported model does not do well.
     """
 
     board: Bytes
     upright: Bytes
     keras: "KerasMaps | None"
+    labelled: "Labelled | None" = None
 
 
 class KerasMaps:
@@ -99,6 +102,14 @@ class KerasMaps:
         return [
             [planar(one[np.newaxis]) for one in np.asarray(values)] for values in found
         ]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Samples of a brought classifier, float32 1×H×W×C, and their labels."""
+
+    samples: Sequence[Array]
+    labels: Sequence[int]
 
 
 class Trace:
@@ -132,9 +143,9 @@ class Trace:
         """
         self._compare(pictures.board)
         layers = self._atlas.layers()
-        rows = [_row(self._atlas, layer, layers) for layer in layers]
+        rows = [row(self._atlas, layer, layers) for layer in layers]
         found = next(self._found(board, pictures, different, layers), None)
-        told: dict[str, Any] = {
+        trace: dict[str, Any] = {
             "pictures": len(pictures.board),
             "losing": self._losing,
             "layers": rows,
@@ -143,10 +154,10 @@ class Trace:
         if always:
             first = pictures.board[0].tobytes()
             expected = self._samples[0].traced
-            told["device_differs"] = all_differences(
+            trace["device_differs"] = all_differences(
                 board, self._models.kmodel, expected, first
             )
-        return told
+        return trace
 
     @property
     def _limits(self) -> tuple[float, float]:
@@ -172,6 +183,7 @@ class Trace:
     ) -> Iterator[dict[str, Any]]:
         """Whatever is wrong, in the order of the ladder."""
         yield from self._input()
+        yield from self._misread(pictures.labelled)
         if "tflite" in self._losing and pictures.keras is not None:
             known = pictures.keras.of(pictures.upright)
             yield from self._float_step("tflite", known, pictures.upright, False)
@@ -181,8 +193,7 @@ class Trace:
             known = _all_maps(network, upright)
             turned = self._spec.rotation == 180
             yield from self._float_step("normalized", known, pictures.board, turned)
-        yield from self._unsound(layers)
-        yield from self._falling(layers)
+        yield from self._layers(layers)
         if "device" in self._losing or different is not None:
             yield from self._device(board, pictures, different or 0)
 
@@ -200,7 +211,16 @@ class Trace:
                     f"{_shown(wanted)}: the pictures are prepared in another way than "
                     "the model was trained on; run the quantize stage again"
                 )
-                yield _told("tflite", None, self._spec.name, Cause(kind, words))
+                yield told("tflite", None, self._spec.name, Cause(kind, words))
+
+    def _misread(self, labelled: Labelled | None) -> Iterator[dict[str, Any]]:
+        """Whether the model would do better on pictures prepared otherwise."""
+        if labelled is None:
+            return
+        network = Network(self._models.exported)
+        found = misread(network, labelled.samples, labelled.labels, self._limits)
+        if found is not None:
+            yield told("tflite", None, network.names[network.input], found)
 
     def _float_step(
         self,
@@ -215,36 +235,51 @@ class Trace:
             network, self._floats(pictures), known, self._limits, turned
         )
         if suspect is not None:
-            yield _suspected(step, suspect)
+            yield suspected(step, suspect)
 
-    def _unsound(self, layers: Sequence[Layer]) -> Iterator[dict[str, Any]]:
+    def _layers(self, layers: Sequence[Layer]) -> Iterator[dict[str, Any]]:
+        """The first layer that falls off, or whose bytes cannot be right.
+
+        Bytes that do no harm, such as a wrapped slope that no value meets, are named
+        only where nothing falls off after them.
+        """
+        falls = [row(self._atlas, each, layers)["fall_db"] for each in layers]
+        falling = next(
+            (i for i, each in enumerate(layers) if self._off(each, falls[i])), None
+        )
+        for place, layer in enumerate(layers):
+            if falling is not None and place >= falling:
+                break
+            found = next(self._unsound(layer), None)
+            if found is not None and (falling is None or falls[place] >= NOTICED_DB):
+                yield self._wrong(layer, layers, found)
+        if falling is not None:
+            layer = layers[falling]
+            found = cause(self._atlas, layer, self._samples, self._limits)
+            yield self._wrong(layer, layers, found)
+
+    def _off(self, layer: Layer, fall: float) -> bool:
+        """Whether a layer is much worse than what it works on."""
+        snr = layer.likeness.snr_db
+        return snr is not None and fall >= FALL_DB and snr < POOR_DB
+
+    def _unsound(self, layer: Layer) -> Iterator[Cause]:
         """Weights and tables that cannot be what nncase made, samples or not."""
-        for layer in layers:
-            if layer.op.kind != "kpu_conv2d":
-                continue
-            changed = changed_weights(self._atlas, layer.op.id, layer.tensor)
-            if changed is not None and (changed.isolated or changed.reversed_order):
-                yield self._wrong(layer, layers, weights_cause(changed))
-            for found in table_causes(self._models.kmodel, layer.op.id):
-                yield self._wrong(layer, layers, found)
-
-    def _falling(self, layers: Sequence[Layer]) -> Iterator[dict[str, Any]]:
-        """The first layer that is much worse than what it works on."""
-        for layer in layers:
-            row = _row(self._atlas, layer, layers)
-            snr, fall = row["snr_db"], row["fall_db"]
-            if snr is not None and fall >= FALL_DB and snr < POOR_DB:
-                found = cause(self._atlas, layer, self._samples, self._limits)
-                yield self._wrong(layer, layers, found)
+        if layer.op.kind != "kpu_conv2d":
+            return
+        changed = changed_weights(self._atlas, layer.op.id, layer.tensor)
+        if changed is not None and (changed.isolated or changed.reversed_order):
+            yield weights_cause(changed)
+        yield from table_causes(self._models.kmodel, layer.op.id)
 
     def _wrong(
         self, layer: Layer, layers: Sequence[Layer], found: Cause
     ) -> dict[str, Any]:
-        told = _told("reference", layer.op.id, layer.tensor, found)
-        told.update(_row(self._atlas, layer, layers))
+        entry = told("reference", layer.op.id, layer.tensor, found)
+        entry.update(row(self._atlas, layer, layers))
         if layer.op.kind == "kpu_conv2d":
-            told["table"] = _table(self._models.kmodel, layer.op.id)
-        return told
+            entry["table"] = table(self._models.kmodel, layer.op.id)
+        return entry
 
     def _device(
         self, board: Board, pictures: Pictures, different: int
@@ -255,20 +290,7 @@ class Trace:
         found = first_difference(board, self._models.kmodel, expected, picture)
         if found is not None:
             tensor = self._models.named.get(found.op, "")
-            yield _told("device", found.op, tensor, found.cause)
-
-
-def _told(step: str, op: str | None, tensor: str, found: Cause) -> dict[str, Any]:
-    return {"step": step, "op": op, "tensor": tensor, **_because(found)}
-
-
-def _because(found: Cause) -> dict[str, str]:
-    return {"cause": found.kind, "words": found.words}
-
-
-def _suspected(step: str, suspect: Suspect) -> dict[str, Any]:
-    told = _told(step, None, suspect.tensor, suspect.cause)
-    return {**told, "kind": suspect.kind, "snr_db": suspect.snr_db}
+            yield told("device", found.op, tensor, found.cause)
 
 
 def _all_maps(network: Network, samples: Sequence[Array]) -> list[Maps]:
@@ -278,36 +300,6 @@ def _all_maps(network: Network, samples: Sequence[Array]) -> list[Maps]:
         for number, found in maps.items():
             found.append(network.planar(number))
     return list(maps.values())
-
-
-def _row(atlas: Atlas, layer: Layer, layers: Sequence[Layer]) -> dict[str, Any]:
-    """One layer of ``check.json``'s trace."""
-    likeness = layer.likeness
-    noise = {each.op.id: each.likeness.snr_db for each in layers}
-    before = [noise.get(each) for each in atlas.before(layer.op.id)]
-    best = min([SOUND_DB, *(each for each in before if each is not None)])
-    snr = likeness.snr_db
-    return {
-        "op": layer.op.id,
-        "tensor": atlas.network.names[layer.number],
-        "kind": layer.op.kind,
-        "where": layer.op.where,
-        "snr_db": _rounded(snr),
-        "fall_db": 0.0 if snr is None else round(best - snr, 2),
-        "range": likeness.range and [_rounded(end) for end in likeness.range],
-        "seen": [_rounded(likeness.low), _rounded(likeness.high)],
-        "steps": likeness.steps or None,
-        "saturated": round(likeness.saturated, 5),
-    }
-
-
-def _table(model: Kmodel, op_id: str) -> list[dict[str, int]]:
-    table = model.activation(dict(model.convs())[op_id])
-    return [asdict(segment) for segment in table.segments]
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.5g}")
 
 
 def _shown(value: Any) -> str:

@@ -10,7 +10,15 @@ from k210.kmodel import parse
 from k210.manifest import Manifest
 from stages import dataset
 from stages.artifacts import read_json
-from stages.check.trace import PICTURES, KerasMaps, Models, Pictures, Trace
+from stages.check.misread import DOUBTFUL, LABELLED
+from stages.check.trace import (
+    PICTURES,
+    KerasMaps,
+    Labelled,
+    Models,
+    Pictures,
+    Trace,
+)
 from stages.dataset import Split
 
 if TYPE_CHECKING:
@@ -47,6 +55,7 @@ def traced(
         spec.prepare_batch(images),
         replace(spec, rotation=0).prepare_batch(images),
         _keras_maps(job),
+        _labelled(manifest, test, ladder[0]),
     )
     trace = Trace(_models(job), spec, dataset.input_of(job.settings.data), ladder)
     at = None if different is None else len(indices) - 1
@@ -58,6 +67,21 @@ def chosen(count: int, different: int | None) -> list[int]:
     """A few samples all over the split; the last is one that the device gets wrong."""
     found = np.linspace(0, count - 1, min(count, PICTURES)).astype(int).tolist()
     return [*found[:-1], found[-1] if different is None else different]
+
+
+def _labelled(
+    manifest: Manifest, test: Split, first: dict[str, Any]
+) -> Labelled | None:
+    """Samples of a brought classifier that does not do well, None for any other."""
+    accuracy = first["accuracy"]
+    if test.labels is None or accuracy is None or accuracy >= DOUBTFUL:
+        return None
+    if first["step"] != "tflite":
+        return None
+    spec = replace(manifest.inputs[0], rotation=0)
+    prepared = spec.prepare_batch(test.images[:LABELLED])
+    samples = [spec.to_float(each[np.newaxis]) for each in prepared]
+    return Labelled(samples, test.labels[:LABELLED].tolist())
 
 
 def _keras_maps(job: "Job") -> KerasMaps | None:

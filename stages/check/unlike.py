@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.check import alternatives
-from stages.check.causes import Cause
+from stages.check.cause import Cause
 from stages.check.network import Network, Node
 
 Array = NDArray[Any]

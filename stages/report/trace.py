@@ -1,7 +1,8 @@
 """The noise of each layer along the network, and the first layer that is wrong.
 
 ``check.json`` has it as ``trace``, null where ``check.trace`` was never: ``layers`` in
-the order they run, and ``first_wrong`` with its cause, null where all are right.
+the order they run, and ``first_wrong`` with its cause, null where all are right. A
+layer's ``tensor`` is the one that it is called after, ``gives`` the one compared.
 """
 
 from collections.abc import Mapping

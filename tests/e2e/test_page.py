@@ -19,7 +19,8 @@ pytestmark = pytest.mark.skipif(
 SCREENSHOTS = REPOSITORY / "build/screenshots"
 SCHEMES = ("light", "dark")
 PLOTS = (
-    *("#ladder figure svg", "#training figure svg", "#time figure svg"),
+    *("#ladder figure svg", "#trace figure svg", "#training figure svg"),
+    "#time figure svg",
     *("#memory figure svg", "#memory svg.bar", "#quantization figure svg"),
     *("#history svg.bar", "#confusion img"),
 )

@@ -3,6 +3,7 @@
 import random
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from bad_line import BadLine
 from compiled import Compiled
 
 from k210 import firmware, slot
-from k210.board import BoardSpec
+from k210.board import BoardSpec, SelfTest
 from k210.boards import TYPES
 from k210.chip import SRAM
 from k210.errors import BoardError, ModelError
+from k210.known_answers import KnownAnswers, known_answers
 from k210.link.client import Link, Op
 from k210.linked import IDENTITY, LinkedBoard
 from k210.reference import Reference
@@ -109,6 +111,53 @@ def test_a_model_from_the_slot_computes_as_one_from_memory(
         board.load(SLOT)
     with pytest.raises(SlotError, match="no model slot"):
         board.load(0)
+
+
+def in_slot(flash: NorFlash, contents: Slot) -> None:
+    for offset in range(0, slot.size(contents), SECTOR):
+        flash.erase_sector(SLOT + offset)
+    for offset, data in slot.pack(contents):
+        flash.write(SLOT + offset, data)
+
+
+def answers(model: Compiled) -> KnownAnswers:
+    reference = Reference(model.model)
+    return known_answers((each, reference.infer(each)) for each in model.inputs)
+
+
+def test_a_board_checks_itself_against_the_known_answers(
+    board: LinkedBoard, flash: NorFlash, model: Compiled
+) -> None:
+    known = answers(model)
+    count = len(known.inputs)
+    in_slot(flash, Slot(model.model, b"{}", known.pack()))
+    board.load(SLOT)
+    assert board.self_test(SLOT) == SelfTest(count, 0, None)
+    last = bytes(len(known.outputs[-1]))
+    others = replace(known, outputs=(*known.outputs[:-1], last), tolerance=0.0)
+    in_slot(flash, Slot(model.model, b"{}", others.pack()))
+    assert board.self_test(SLOT) == SelfTest(count, 1, count - 1)
+
+
+def test_a_slot_without_known_answers_has_no_self_test(
+    board: LinkedBoard, flash: NorFlash, model: Compiled
+) -> None:
+    with pytest.raises(ModelError, match="no model is loaded"):
+        board.self_test(SLOT)
+    in_slot(flash, Slot(model.model, b"{}"))
+    board.load(SLOT)
+    assert board.self_test(SLOT) is None
+
+
+def test_damaged_known_answers_are_not_believed(
+    board: LinkedBoard, flash: NorFlash, model: Compiled
+) -> None:
+    block = answers(model).pack()
+    for spoilt in (block[:-4], b"K210NONE" + block[8:], block[:16] + bytes(16)):
+        in_slot(flash, Slot(model.model, b"{}", spoilt))
+        board.load(SLOT)
+        with pytest.raises(SlotError, match="damaged"):
+            board.self_test(SLOT)
 
 
 def test_timings_and_tensors_go_by_op_id(board: LinkedBoard, model: Compiled) -> None:

@@ -9,6 +9,7 @@ def traced(op_id: str, tensor: str, snr: float | None, fall: float) -> dict[str,
     return {
         "op": op_id,
         "tensor": tensor,
+        "gives": f"{tensor}/Relu",
         "kind": "kpu_conv2d",
         "where": "kpu" if op_id.startswith("k") else "cpu",
         "snr_db": snr,
