@@ -11,7 +11,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -39,6 +39,11 @@ DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.erro
 Outputs = list[list[Floats]]
 """Those of each sample."""
 
+Known = dict[str, dict[bytes, list[Floats]]]
+"""By step, and by the digest of the sample."""
+
+DIGEST_SIZE = 16
+
 Samples = TypeVar("Samples", bound="Sequence[NDArray[np.uint8]]")
 """Some samples: arrays, along whose first axis they lie."""
 
@@ -47,7 +52,7 @@ class Remembered:
     """The outputs of one check's steps on the host.
 
     Args:
-        path: the file that keeps them, by step, digest of the samples, and number.
+        path: the file that keeps them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,51 +69,69 @@ class Remembered:
             name: the step's.
             make: what computes it, made only where it is needed.
         """
+        known = self._known.setdefault(name, {})
         made: list[Callable[[Samples], Outputs]] = []
 
         def predict(samples: Samples) -> Outputs:
-            prefix = f"{name}.{_digest(samples)}"
-            if f"{prefix}.0" in self._known:
-                return self._recall(prefix)
-            if not made:
-                made.append(make())
-            outputs = made[0](samples)
-            self._keep(prefix, outputs)
-            return outputs
+            digests = [_digest(sample) for sample in zip(*samples, strict=True)]
+            if not all(digest in known for digest in digests):
+                if not made:
+                    made.append(make())
+                known.update(zip(digests, made[0](samples), strict=True))
+                self._news = True
+            return [known[digest] for digest in digests]
 
         return predict
 
-    def _recall(self, prefix: str) -> Outputs:
-        columns: list[NDArray[np.float32]] = []
-        while (key := f"{prefix}.{len(columns)}") in self._known:
-            columns.append(self._known[key])
-        return [list(sample) for sample in zip(*columns, strict=True)]
-
-    def _keep(self, prefix: str, outputs: Outputs) -> None:
-        self._news = True
-        for number, column in enumerate(zip(*outputs, strict=True)):
-            self._known[f"{prefix}.{number}"] = np.stack(column)
-
     def save(self) -> None:
         """Keep what was computed; a disk that takes no more keeps less."""
-        size = sum(array.nbytes for array in self._known.values())
+        arrays = dict(_packed(self._known))
+        size = sum(array.nbytes for array in arrays.values())
         if not self._news or size > LARGEST:
             return
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with draft.open("wb") as file:
-                np.savez(file, **cast(Any, self._known))
+                np.savez(file, **cast(Any, arrays))
             os.replace(draft, self._path)
             _prune(self._path.parent)
 
 
-def _digest(samples: Sequence[NDArray[np.uint8]]) -> str:
-    value = hashlib.sha256()
-    for array in samples:
+def _digest(sample: tuple[NDArray[np.uint8], ...]) -> bytes:
+    value = hashlib.blake2b(digest_size=DIGEST_SIZE)
+    for array in sample:
         value.update(f"{array.shape}".encode())
         value.update(np.ascontiguousarray(array).data)
-    return value.hexdigest()[:32]
+    return value.digest()
+
+
+def _packed(known: Known) -> Iterator[tuple[str, NDArray[Any]]]:
+    """The arrays of a file: STEP.of are the samples' digests, STEP.0 … the outputs."""
+    for name, outputs in known.items():
+        if outputs:
+            digests = np.frombuffer(b"".join(outputs), np.uint8)
+            yield f"{name}.of", digests.reshape(-1, DIGEST_SIZE)
+            for number, column in enumerate(zip(*outputs.values(), strict=True)):
+                yield f"{name}.{number}", np.stack(column)
+
+
+def _read(path: Path) -> Known:
+    """What ``_packed`` has made; nothing where the file is missing or damaged."""
+    try:
+        with path.open("rb") as file, np.load(file) as archive:
+            found = dict(archive)
+        os.utime(path)
+    except DAMAGE:
+        return {}
+    known: Known = {}
+    for name in (key.removesuffix(".of") for key in found if key.endswith(".of")):
+        count = sum(key.startswith(f"{name}.") for key in found) - 1
+        columns = [found[f"{name}.{number}"] for number in range(count)]
+        digests = [row.tobytes() for row in found[f"{name}.of"]]
+        outputs = (list(sample) for sample in zip(*columns, strict=True))
+        known[name] = dict(zip(digests, outputs, strict=True))
+    return known
 
 
 def remembered(job: "Job") -> Remembered:
@@ -131,14 +154,3 @@ def _prune(folder: Path) -> None:
         total += path.stat().st_size
         if total > CAPACITY:
             path.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> dict[str, NDArray[np.float32]]:
-    """The arrays of a file, named STEP.OUTPUT; none where it is missing or damaged."""
-    try:
-        with path.open("rb") as file, np.load(file) as archive:
-            found = dict(archive)
-        os.utime(path)
-    except DAMAGE:
-        return {}
-    return found

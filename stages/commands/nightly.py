@@ -28,6 +28,8 @@ class Nightly(Command):
 
     def execute(self, opt_values: dict[str, Any], pos_args: list[str]) -> int:
         """Make a run."""
+        if pos_args:
+            return _refuse(f"nightly: takes no arguments, found {pos_args[0]!r}")
         from stages.nightly.run import run
 
         root = Path.cwd()

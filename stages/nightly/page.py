@@ -9,7 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.nightly.places import VIRTUAL
-from stages.nightly.store import RunRow, Store
+from stages.nightly.rows import RunRow
+from stages.nightly.store import Store
 from stages.nightly.summary import Summary
 from stages.nightly.trends import Series, series
 from stages.report.figures import FILTERS

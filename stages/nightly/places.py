@@ -8,7 +8,7 @@ from typing import Any
 from k210.hardware_map import BoardEntry, find_map, match, read_map
 from stages import project
 from stages.nightly.outcome import Outcome
-from stages.nightly.store import NewJob
+from stages.nightly.rows import NewJob
 from stages.project import ProjectError, ProjectFile
 
 VIRTUAL = "virtual"

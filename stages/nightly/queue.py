@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from stages.nightly.store import JobRow
+from stages.nightly.rows import JobRow
 
 
 def choose(

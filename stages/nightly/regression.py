@@ -14,8 +14,9 @@ from statistics import mean, stdev
 from typing import Any
 
 from stages.intervals import wilson
+from stages.nightly.rows import JobRow
 from stages.nightly.settings import Regression
-from stages.nightly.store import JobRow, Store
+from stages.nightly.store import Store
 
 Figures = Mapping[str, Any]
 

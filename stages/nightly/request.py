@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.nightly.store import AttemptRow, JobRow, Kind
+from stages.nightly.rows import AttemptRow, JobRow, Kind
 
 REQUEST, CLAIM, HELD = "request.json", "claim", "held"
 LOG, RESULT = "log.txt", "result.json"

@@ -14,9 +14,10 @@ from stages.nightly.notify import notify
 from stages.nightly.page import page
 from stages.nightly.places import map_of, plan
 from stages.nightly.regression import judge
+from stages.nightly.rows import now
 from stages.nightly.scheduler import Say, Scheduler
 from stages.nightly.settings import Settings, read
-from stages.nightly.store import Store, now
+from stages.nightly.store import Store
 from stages.nightly.summary import sentence, summarize
 
 

@@ -20,8 +20,9 @@ from stages.nightly.outcome import Outcome
 from stages.nightly.places import Place
 from stages.nightly.queue import choose
 from stages.nightly.request import Request
+from stages.nightly.rows import AttemptRow, JobRow
 from stages.nightly.settings import Settings
-from stages.nightly.store import AttemptRow, JobRow, Store
+from stages.nightly.store import Store
 
 LOOK_EVERY_S = 0.05
 END_S = 10.0

@@ -9,7 +9,8 @@ from typing import Any
 from stages.nightly import request
 from stages.nightly.outcome import VERDICTS
 from stages.nightly.regression import Finding, last_good
-from stages.nightly.store import JobRow, Store
+from stages.nightly.rows import JobRow
+from stages.nightly.store import Store
 
 SCHEMA = 1
 

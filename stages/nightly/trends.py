@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.intervals import wilson
-from stages.nightly.store import JobRow, Store
+from stages.nightly.rows import JobRow
+from stages.nightly.store import Store
 from stages.report import axes, figures
 from stages.report.axes import Labels, Scale
 

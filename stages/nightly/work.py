@@ -29,7 +29,7 @@ from stages.nightly import outcome, request
 from stages.nightly.outcome import Outcome
 from stages.nightly.places import map_of
 from stages.nightly.request import Request
-from stages.nightly.store import now
+from stages.nightly.rows import now
 from stages.project.schema import Project
 from stages.verdict import ladder_text, summary_line
 

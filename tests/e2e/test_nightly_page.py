@@ -11,8 +11,9 @@ from conftest import REPOSITORY
 from stages.nightly import regression, request
 from stages.nightly.outcome import Outcome
 from stages.nightly.page import page
+from stages.nightly.rows import NewJob, now
 from stages.nightly.settings import Regression
-from stages.nightly.store import NewJob, Store, now
+from stages.nightly.store import Store
 from stages.nightly.summary import summarize
 
 pytestmark = pytest.mark.skipif(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.nightly.queue import choose
-from stages.nightly.store import JobRow
+from stages.nightly.rows import JobRow
 
 BOARDS = ("a", "b", "c")
 

@@ -11,6 +11,10 @@ def test_settings_that_are_wrong_are_refused(checkout: Checkout) -> None:
     assert_refused(checkout.doit("nightly"), "nightly.yaml:1:1: retires: unknown key")
 
 
+def test_arguments_are_refused(checkout: Checkout) -> None:
+    assert_refused(checkout.doit("nightly", "tiny"), "takes no arguments", "'tiny'")
+
+
 def test_a_map_that_is_wrong_is_refused(checkout: Checkout) -> None:
     checkout.write("boards.yaml", "- {id: one}\n")
     assert_refused(checkout.doit("nightly"), "boards.yaml:1", "port")

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from stages.nightly.outcome import Outcome
 from stages.nightly.regression import Finding, drop, judge, worse
+from stages.nightly.rows import NewJob
 from stages.nightly.settings import Regression
-from stages.nightly.store import NewJob, Store
+from stages.nightly.store import Store
 
 LIMITS = Regression()
 FIGURES: dict[str, Any] = {

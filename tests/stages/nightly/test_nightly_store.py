@@ -8,7 +8,8 @@ import pytest
 
 from k210.errors import UserError
 from stages.nightly.outcome import Outcome
-from stages.nightly.store import JobRow, NewJob, Store
+from stages.nightly.rows import JobRow, NewJob
+from stages.nightly.store import Store
 
 GOOD = Outcome("pass", figures={"device_ms": 1.5})
 BROKEN = Outcome("error", "board", "no answer")
