@@ -156,10 +156,14 @@ class Sender:
         if now - self._last_progress < self._patience:
             return []
         self._last_progress = now
-        self._patience = min(2 * self._patience, LONGEST_PATIENCE_S)
+        first, self._patience = (
+            self._patience == FIRST_PATIENCE_S,
+            min(2 * self._patience, LONGEST_PATIENCE_S),
+        )
         if not self._segments:  # the other side's new limit was lost: ask for it
             return [(self._offset, b"")]
-        self._shrink()
+        if not first:  # once may be a busy computer, and small frames take it longer
+            self._shrink()
         oldest = min(self._segments, key=lambda at: self._segments[at].order)
         pieces = self._again(oldest)
         self._doubtful = self._order  # what is under way may come twice from now on
