@@ -114,6 +114,10 @@ def test_what_is_interrupted_in_the_middle_is_finished_by_the_next(
     assert array.read(ADDRESS, len(data)) == data
 
 
+@pytest.mark.long
+@pytest.mark.filterwarnings(  # pyserial's client forgets its socket
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 def test_a_board_that_vanishes_is_told_and_finished_when_it_is_back(
     tmp_path: Path,
 ) -> None:
@@ -179,7 +183,7 @@ def test_a_flash_that_sticks_is_told_and_the_board_goes_on(array: NorFlash) -> N
     board, port = opened(array)
     port.board.chip.nor.faults.stuck = True
     with pytest.raises(BoardError, match="does not erase or program"):
-        write(board, bytes(BLOCK))
+        write(board, bytes(SECTOR))
     assert board.identity()["flash_size"] == SIZE
 
 
