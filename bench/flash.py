@@ -107,7 +107,7 @@ def kflash(folder: Path) -> dict[str, float]:
             break
     else:
         raise SystemExit(
-            f"kflash has failed {KFLASH_TRIES} times, as it does where this computer is "
+            f"kflash has failed {KFLASH_TRIES} times, as it does where the computer is "
             "too busy to follow its timing: run it again later"
         )
     rate = KFLASH_SIZE / seconds
