@@ -35,6 +35,7 @@ LINE = BAUD / 10
 SIZE, ADDRESS = 1 << 20, 0x100000
 KFLASH_SIZE = 1 << 17
 FLASH_SIZE = 1 << 22
+KFLASH_TRIES = 5
 WANTED_RATE, WANTED_AGAIN, WANTED_RATIO = 0.9, 0.03, 2.0
 SHIM = Path(__file__).parents[1] / "tests" / "modem_shim.c"
 
@@ -100,12 +101,32 @@ def timed_write(spec: BoardSpec, port: LocalPort, data: bytes) -> tuple[float, i
 def kflash(folder: Path) -> dict[str, float]:
     """What kflash makes of the same board."""
     (folder / "data.bin").write_bytes(random.Random(1).randbytes(KFLASH_SIZE - 64))
+    library = shim(folder)
+    for _ in range(KFLASH_TRIES):
+        if seconds := kflash_once(folder, library):
+            break
+    else:
+        raise SystemExit(
+            f"kflash has failed {KFLASH_TRIES} times, as it does where the computer is "
+            "too busy to follow its timing: run it again later"
+        )
+    rate = KFLASH_SIZE / seconds
+    print(
+        f"kflash:               {seconds:.2f} s for {KFLASH_SIZE >> 10} KiB, ", end=""
+    )
+    print(f"{rate / 1000:.0f} kB/s")
+    return {"kflash_s": seconds, "kflash_rate": rate}
+
+
+def kflash_once(folder: Path, library: Path) -> float | None:
+    """The board's seconds that kflash takes; None if it fails."""
     with NorFlash(folder / "kflash.bin", FLASH_SIZE) as array:
+        array.erase_chip()
         array.write(0, random.Random(2).randbytes(FLASH_SIZE))
         board = VirtualBoard(array, TYPES["dan"])
         tty = folder / "tty"
         server = Server(board, None, tty)
-        environment = {"LD_PRELOAD": str(shim(folder)), "MODEM_SOCKET": f"{tty}.ctl"}
+        environment = {"LD_PRELOAD": str(library), "MODEM_SOCKET": f"{tty}.ctl"}
         options = ("-p", str(tty), "-B", "dan", "-S", "-b", str(BAUD))
         with subprocess.Popen(
             [sys.executable, "-m", "kflash", *options, str(folder / "data.bin")],
@@ -114,14 +135,7 @@ def kflash(folder: Path) -> dict[str, float]:
         ) as process:
             seconds = served(server, board, process)
         server.close()
-        if process.returncode:
-            raise SystemExit(f"kflash ended with status {process.returncode}")
-    rate = KFLASH_SIZE / seconds
-    print(
-        f"kflash:               {seconds:.2f} s for {KFLASH_SIZE >> 10} KiB, ", end=""
-    )
-    print(f"{rate / 1000:.0f} kB/s")
-    return {"kflash_s": seconds, "kflash_rate": rate}
+    return None if process.returncode else seconds
 
 
 def served(

@@ -153,12 +153,21 @@ class LinkedBoard:
             if self._is_heard(rate, ROM_BAUD) and self._goes_at(lower):
                 break
         else:
+            self._require_heard(rate)
+        for step in asked:
+            self._submit(step)
+
+    def _require_heard(self, rate: int) -> None:
+        """Go on at a rate that is known, though it is not what was asked for.
+
+        Raises:
+            BoardError: the board is not heard there either.
+        """
+        if not self._is_heard(rate, ROM_BAUD):
             raise BoardError(
                 f"the line to the board on {self._spec.port} is too bad: check the "
                 "cable, or set board.baud lower"
             )
-        for step in asked:
-            self._submit(step)
 
     def _is_heard(self, *rates: int) -> bool:
         """Begin a session at one of these rates."""

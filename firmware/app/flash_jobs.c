@@ -15,6 +15,7 @@ enum { MAX_JOBS = 64 };
 #define ROOM 262144u
 #define CHUNK 1024u
 #define TICKS_PER_US (CLINT_HZ / 1000000u)
+#define ERASE_POLL_TICKS (CLINT_HZ / 1000u)
 
 _Static_assert(CHUNK % NOR_FETCH == 0, "whole fetches");
 _Static_assert(NOR_FETCH % MD5_BLOCK == 0, "whole blocks");
@@ -49,6 +50,7 @@ static struct {
     bool running;
     uint32_t unit;
     uint64_t limit;
+    uint64_t look_at;
 } erasing;
 
 static struct sha256 sha;
@@ -56,8 +58,13 @@ static struct sha256 sha;
 /* A block where one fits, else a sector. */
 static enum progress step_erase(struct job *job) {
     if (erasing.running) {
+        if (clint_time() < erasing.look_at) {
+            return WAITING;
+        }
+        erasing.look_at = clint_time() + ERASE_POLL_TICKS;
         if (nor_busy()) {
             job->failed = clint_time() > erasing.limit;
+            erasing.running = !job->failed;
             return job->failed ? DONE : WAITING;
         }
         erasing.running = false;

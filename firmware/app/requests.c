@@ -63,8 +63,11 @@ static bool set_baud(const struct request *request) {
     if (request->length != sizeof payload) {
         return reply_refuse(request, request->length, REPLY_BAD_REQUEST);
     }
-    if (!link_read(payload, sizeof payload) || !reply(request, REPLY_OK, NULL, 0) ||
-        !link_flush()) {
+    if (!link_read(payload, sizeof payload) || !reply(request, REPLY_OK, NULL, 0)) {
+        return false;
+    }
+    (void)link_flush(); /* it may have heard us though we do not hear that it has */
+    if (!link_wait()) {
         return false;
     }
     link_set_baud(get_u32(payload));

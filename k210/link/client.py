@@ -18,7 +18,7 @@ SETTLING_READS, QUIET_READS = 10, 2
 ANSWER_S = 60.0
 """How long a request may take; the longest on a board are whole inferences."""
 
-FEW_RESENT, MOST_RESENT = 16, 0.02
+FEW_LOST, MOST_LOST = 16, 0.02
 """Frames that may be lost, and the fraction of all frames beyond them."""
 
 
@@ -104,7 +104,7 @@ class Link:
         if self._stream is None:
             return False
         sender = self._stream.sender
-        return sender.resent > FEW_RESENT + sender.frames * MOST_RESENT
+        return sender.lost > FEW_LOST + sender.frames * MOST_LOST
 
     def hello(self, seconds: float) -> bool:
         """Begin a session; False if nobody welcomes us in time.

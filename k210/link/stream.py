@@ -87,12 +87,15 @@ class Sender:
     Attributes:
         limit: the offset up to which the other side takes bytes.
         resent: frames sent again.
+        lost: frames that the line has lost for sure; one that is only late, because the
+            other side or this computer is busy, does not count.
         payload_size: bytes in the next frame.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.resent = 0
+        self.lost = 0
         self.payload_size = FIRST_PAYLOAD
         self._waiting = bytearray()
         self._offset = 0
@@ -100,6 +103,7 @@ class Sender:
         self._segments: dict[int, Segment] = {}
         self._order = 0
         self._good = 0
+        self._doubtful = 0
         self._last_progress = 0.0
         self._patience = FIRST_PATIENCE_S
 
@@ -152,12 +156,18 @@ class Sender:
         if now - self._last_progress < self._patience:
             return []
         self._last_progress = now
-        self._patience = min(2 * self._patience, LONGEST_PATIENCE_S)
+        first, self._patience = (
+            self._patience == FIRST_PATIENCE_S,
+            min(2 * self._patience, LONGEST_PATIENCE_S),
+        )
         if not self._segments:  # the other side's new limit was lost: ask for it
             return [(self._offset, b"")]
-        self._shrink()
+        if not first:  # once may be a busy computer, and small frames take it longer
+            self._shrink()
         oldest = min(self._segments, key=lambda at: self._segments[at].order)
-        return self._again(oldest)
+        pieces = self._again(oldest)
+        self._doubtful = self._order  # what is under way may come twice from now on
+        return pieces
 
     def _again(self, offset: int) -> list[tuple[int, bytes]]:
         """Send a segment again, in pieces where frames have become smaller."""
@@ -187,6 +197,7 @@ class Sender:
             self._patience = FIRST_PATIENCE_S
         newest = max([newest, *(self._forget(start, end) for start, end in ranges)])
         lost = [at for at, sent in self._segments.items() if sent.order < newest]
+        self.lost += sum(self._segments[at].order > self._doubtful for at in lost)
         if lost:
             self._shrink()
         lost.sort(key=lambda at: distance(self._confirmed, at))

@@ -1,7 +1,7 @@
 """The flash writer over the link, with times of the board's own clock."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -114,6 +114,10 @@ def test_what_is_interrupted_in_the_middle_is_finished_by_the_next(
     assert array.read(ADDRESS, len(data)) == data
 
 
+@pytest.mark.long
+@pytest.mark.filterwarnings(  # pyserial's client forgets its socket
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 def test_a_board_that_vanishes_is_told_and_finished_when_it_is_back(
     tmp_path: Path,
 ) -> None:
@@ -139,36 +143,36 @@ def test_a_board_that_vanishes_is_told_and_finished_when_it_is_back(
     assert image.read_bytes()[ADDRESS : ADDRESS + BLOCK] == data
 
 
-def garbled_above(port: LocalPort, baud: int) -> None:
-    """From now on the line carries nothing whole above a rate."""
+class BadAbove(LocalPort):
+    """A line that is bad above a rate: of what it carries then, `spoil` is left."""
 
-    def spoil(data: bytes) -> bytes:
-        garbled = port.board.line.host_baud > baud
-        return bytes(byte ^ 0x55 for byte in data) if garbled else data
+    def __init__(self, array: NorFlash, spoil: Callable[[bytes], bytes]) -> None:
+        super().__init__(VirtualBoard(array, TYPES["virtual"]))
+        self.spoil_bytes, self.good_up_to = spoil, 1_900_000
 
-    port.board.line.faults.spoil = spoil
+    def write(self, data: bytes) -> int:
+        return super().write(self._spoilt(data))
+
+    def read(self, size: int = 1) -> bytes:
+        return self._spoilt(super().read(size))
+
+    def _spoilt(self, data: bytes) -> bytes:
+        return self.spoil_bytes(data) if self.baudrate > self.good_up_to else data
 
 
 def test_a_rate_that_does_not_work_is_lowered(array: NorFlash) -> None:
-    port = LocalPort(VirtualBoard(array, TYPES["virtual"]))
-    garbled_above(port, 1_900_000)
-    kind = TYPES["kd233"]  # whose ROM is not asked to go faster
-    slow = BoardSpec("local", SIZE, array.path, array.path, kind.name, 2_000_000)
-    board = LinkedBoard(slow, port, lambda: None, True)
+    port = BadAbove(array, lambda data: bytes(byte ^ 0x55 for byte in data))
+    board = LinkedBoard(spec(array), port, lambda: None, True)
     assert port.baudrate == 1_500_000
     assert board.flash_sha256(0, 100) == array.sha256(0, 100)
 
 
 def test_a_rate_at_which_frames_are_lost_is_lowered(array: NorFlash) -> None:
-    board, port = opened(array)
     chance = random.Random(5)
-
-    def spoil(data: bytes) -> bytes:
-        if port.board.line.host_baud > 1_900_000 and chance.random() < 0.3:
-            return data[:-1]
-        return data
-
-    port.board.line.faults.spoil = spoil
+    port = BadAbove(array, lambda data: data[: -1 if chance.random() < 0.3 else None])
+    port.good_up_to = 2_000_000
+    board = LinkedBoard(spec(array), port, lambda: None, True)
+    port.good_up_to = 1_900_000
     data = random.Random(1).randbytes(BLOCK)
     write(board, data)
     assert port.baudrate == 1_500_000
@@ -179,7 +183,7 @@ def test_a_flash_that_sticks_is_told_and_the_board_goes_on(array: NorFlash) -> N
     board, port = opened(array)
     port.board.chip.nor.faults.stuck = True
     with pytest.raises(BoardError, match="does not erase or program"):
-        write(board, bytes(BLOCK))
+        write(board, bytes(SECTOR))
     assert board.identity()["flash_size"] == SIZE
 
 
