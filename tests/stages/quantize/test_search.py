@@ -31,7 +31,7 @@ data:
   size: [32, 32]
   color: grey
 model: {file: model.tflite}
-quantize: {mse_weights: false, samples: 32, budget: 10}
+quantize: {mse_weights: false, samples: 32, budget: 20}
 """
 COUNTS = {"train": 300, "validation": 100, "test": 300}
 POINT = 0.01
