@@ -146,7 +146,7 @@ STAGES: tuple[Stage, ...] = (
         ),
         tools=("ai-edge-litert", "nncase", "numpy", "mlxtend", "tensorflow", "pillow"),
         files=("data.path",),
-        headline=("{way}", "{samples} samples", "{searched:s}"),
+        headline=("{way}", "{searched:s}"),
     ),
     Stage(
         name="compile",

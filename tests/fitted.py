@@ -31,15 +31,13 @@ CLASSES = 10
 
 
 def features(activation: str = "RELU", seed: int = 0) -> tuple[Net, Tensor]:
-    """Convolutions, depthwise and pointwise in turn, and the mean of their maps."""
+    """Four convolutions in a chain, the second of them depthwise, and their maps."""
     net = Net((32, 32, 1), seed)
-    x = net.convolve(net.input, 16, activation=activation)
-    for filters in (32, 64):
-        x = net.pool(x)
-        x = net.depthwise(x, activation=activation)
-        x = net.convolve(x, filters, 1, activation=activation)
-        x = net.convolve(x, filters, 3, activation=activation)
-    return net, net.flatten(net.pool(x, "MAX"))
+    x = net.pool(net.convolve(net.input, 16, activation=activation))
+    x = net.depthwise(x, activation=activation)
+    x = net.pool(net.convolve(x, 32, 1, activation=activation))
+    x = net.convolve(x, 32, activation=activation)
+    return net, net.flatten(net.pool(x))
 
 
 def classifier(

@@ -94,7 +94,8 @@ class Search:
         if self._base.state in ("late", "no room"):  # so would all others be
             return Found(self._rows, self._base, NOTHING)
         leaders = self._round(self._ways(), LEADERS, FEW)
-        explored = [*leaders, *self._variants([self._base, *leaders[:EXPLORED]])]
+        best = ranked([self._base, *leaders])[:EXPLORED]
+        explored = [*leaders, *self._variants(best)]
         finalists = self._round(explored, FINALISTS, MORE)
         self._try(finalists, ALL)
         return self._chosen(self._ending())

@@ -51,7 +51,7 @@ def test_equalization_changes_nothing_however_channels_were_scaled(
     assert made is not None
     assert made.exact
     assert made.difference <= LIMIT
-    assert made.maps == 6  # all but the last, whose pixels go to a dense layer
+    assert made.maps == 3  # all but the last, whose pixels go to a dense layer
 
 
 def test_the_proof_compares_the_outputs() -> None:
@@ -71,7 +71,7 @@ def test_rescaled_channels_share_their_range_again() -> None:
     made = equalized(spoilt, SPEC, SAMPLES)
     assert made is not None
     before, after = (list(map(imbalance, peaks(m))) for m in (spoilt, made.model))
-    assert max(before[:-2]) > 15
+    assert max(before[:-2]) > 10
     assert max(after[:-2]) < 5
 
 
