@@ -118,7 +118,13 @@ def _first_wrong(check: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _place(wrong: Mapping[str, Any]) -> str:
     """Where it goes wrong: op and tensor, as much of them as there is."""
-    return " ".join(each for each in (wrong["op"], wrong["tensor"]) if each)
+    parts = wrong["op"], _layer(wrong["tensor"])
+    return " ".join(each for each in parts if each)
+
+
+def _layer(tensor: str) -> str:
+    """What of a TFLite tensor's name, which lists all that was fused, says the most."""
+    return "/".join(tensor.split(";")[0].split("/")[-2:])
 
 
 def trace_lines(check: Mapping[str, Any]) -> list[str]:

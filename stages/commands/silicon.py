@@ -48,9 +48,9 @@ def _asked(root: Path, name: str | None) -> str:
     ws.log("silicon").parent.mkdir(parents=True, exist_ok=True)
     flash = find_stage("flash", settings.model_dump(mode="json"))
     job = Job(ws, flash, settings, "silicon", Console(sys.stderr, "silicon"))
-    modelled = settings.board.port == "virtual"
     with ws.locked(), opened(job) as board:
         answers = silicon.ask(board)
         identity, engine = board.identity(), board.engine
+    modelled = identity["kind"] == "virtual"
     path = silicon.save(answers, identity, engine, modelled)
     return f"{silicon.table(answers, modelled)}\nkept in {path}"

@@ -251,7 +251,7 @@ def test_without_labels_the_line_has_what_there_is(
 WRONG = {
     "step": "reference",
     "op": "k0.3",
-    "tensor": "block/conv",
+    "tensor": "net/block/conv;net/block/bias",
     "cause": "wrapped slope",
     "words": "segment 3 falls",
     "snr_db": -1.5,
