@@ -67,7 +67,8 @@ class Found:
 
     def lines(self) -> Iterator[str]:
         """What the terminal shows of it."""
-        yield f"{len(self.rows)} ways to quantize: {self.ended}"
+        count = len(self.rows)
+        yield f"{count} way{'s' * (count > 1)} to quantize tried: {self.ended}"
         for row in dict.fromkeys((self.rows[0], self.chosen)):
             yield f"  {in_words(row.candidate)}: {figures(row)}"
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Event
 from types import TracebackType
 
 import numpy as np
@@ -90,6 +91,7 @@ class Trials:
         for _ in range(count):
             self._idle.put(None)
         self._children: set[Child] = set()
+        self._over = Event()
         # children die with the threads that started them, so these stay to the end
         self._pool = ThreadPoolExecutor(count)
 
@@ -102,6 +104,7 @@ class Trials:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over.set()
         for child in list(self._children):
             child.close()
         self._pool.shutdown(cancel_futures=True)
@@ -137,7 +140,8 @@ class Trials:
             seen = row.tally.images
             for tally in self._scorer.score(model, seen, images, threads):
                 row.tally += tally
-                if time.monotonic() > until and row.tally.images < images:
+                late = self._over.is_set() or time.monotonic() > until
+                if late and row.tally.images < images:
                     raise _Late
             row.state = "tried"
         except _Late:
@@ -160,7 +164,9 @@ class Trials:
             ModelError: nothing; why not.
         """
         limit = min(effort.patience * self._budget, until - time.monotonic())
-        if limit <= 0 or any(_no_quicker(way, other) for other in self._endless):
+        if self._over.is_set() or limit <= 0:
+            raise _Late
+        if any(_no_quicker(way, other) for other in self._endless):
             raise _Late
         samples = self._calibration(way.samples)
         model = self._model(way)
