@@ -189,6 +189,7 @@ STAGES: tuple[Stage, ...] = (
             "train/model.keras",
             "export/model.tflite",
             "normalize/model.tflite",
+            "quantize/model.tflite",
             "compile/model.kmodel",
             "compile/manifest.json",
             "compile/placement.json",

@@ -191,6 +191,7 @@ def receipt() -> dict[str, Any]:
     return {
         "board": BOARD,
         "engine": "firmware",
+        "mode": "flash",
         "slot": 0x100000,
         "size": 61440,
         "parts": {"kmodel": kmodel, "manifest": manifest},

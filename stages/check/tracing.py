@@ -24,9 +24,6 @@ from stages.dataset import Split
 if TYPE_CHECKING:
     from stages.lifecycle import Job
 
-COMPILED = ("quantize/model.tflite", "normalize/model.tflite")
-"""What nncase is given: the first of them that the project has."""
-
 
 def traced(
     job: "Job",
@@ -96,7 +93,7 @@ def _models(job: "Job") -> Models:
     return Models(
         exported=job.input("export/model.tflite"),
         normalized=job.input("normalize/model.tflite"),
-        compiled=job.input(next(name for name in COMPILED if job.has(name))),
+        compiled=job.input("quantize/model.tflite"),
         kmodel=parse(job.input("compile/model.kmodel").read_bytes()),
         named={op["id"]: op["tensors"][0] for op in placement["ops"] if op["tensors"]},
     )
