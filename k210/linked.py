@@ -5,7 +5,6 @@ otherwise the board is reset into its ROM, which loads ours into memory.
 """
 
 import struct
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ from k210.board import (
     BoardSpec,
     Description,
     Done,
-    Erase,
     FlashStep,
     Program,
     SelfTest,
@@ -27,6 +25,8 @@ from k210.errors import BoardError, ModelError, UserError
 from k210.isp import MEMORY_BASE, ROM_BAUD, Isp
 from k210.kmodel.op_ids import format_op_id, parse_op_id
 from k210.link.client import Link, Op, Reply, Status
+from k210.link.flash_steps import FlashSteps
+from k210.link.speed import HELLO_S, Speed
 from k210.ports import Port, open_port
 from k210.slot import SlotError
 
@@ -36,16 +36,8 @@ TRANSFER = 1 << 15
 AHEAD = 1 << 15
 """Bytes of samples that wait for the line while the board computes."""
 
-MAX_AHEAD, MAX_STEPS = 8, 48
-MD5_SIZE = 16
-RATES = (2_000_000, 1_500_000, 921_600, 460_800, 230_400, ROM_BAUD)
-"""What is tried where the project's rate does not work."""
-
-STEPS_AHEAD = 1 << 16
-"""Bytes of steps that wait for the line: more than it carries while a block is erased.
-"""
-HELLO_S, RUNNING_S = 3.0, 0.4
-SLOW_DOWN_TRIES = 3
+MAX_AHEAD = 8
+RUNNING_S = 0.4
 IDENTITY = struct.Struct("<32s3s8sBIII")
 TYPES = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 """numpy's names of nncase's element types, by their numbers."""
@@ -70,6 +62,7 @@ class LinkedBoard:
         kind = board_type(spec.kind or usual_kind(spec.port))
         self._kind = wired(kind, spec.reset)
         self._link = Link(port)
+        self._speed = Speed(port, self._link, self._ask)
         self._open = True
         self._flash_size = 0
         self._ticks_per_second = 1
@@ -89,7 +82,7 @@ class LinkedBoard:
                     f"the firmware loaded on {self._spec.port} does not answer: "
                     "reset the board and try again"
                 )
-            self._speed_up()
+            self._speed.up(self._spec.baud)
         (
             _,
             self._jedec_id,
@@ -112,69 +105,8 @@ class LinkedBoard:
             if self._link.hello(RUNNING_S):
                 digest = IDENTITY.unpack(self._ask(Op.IDENTITY))[0]
                 if baud != self._spec.baud:
-                    self._speed_up()
+                    self._speed.up(self._spec.baud)
                 return bool(digest.hex() == firmware.digest(image))
-        return False
-
-    def _speed_up(self) -> None:
-        """Go on at the project's baud rate, or at the fastest below that works."""
-        rates = [self._spec.baud, *(each for each in RATES if each < self._spec.baud)]
-        for baud in rates:
-            if self._goes_at(baud):
-                return
-            self._port.baudrate = ROM_BAUD  # where the board looks for us again
-            if not self._link.hello(HELLO_S):
-                break
-        raise BoardError(
-            f"the board on {self._spec.port} does not answer at {rates[0]} baud: "
-            "set board.baud lower"
-        )
-
-    def _goes_at(self, baud: int) -> bool:
-        """Ask the board for another rate; whether it is heard there."""
-        if baud == self._port.baudrate:
-            return True
-        self._ask(Op.SET_BAUD, baud.to_bytes(4, "little"))
-        self._link.settle()
-        self._port.baudrate = baud
-        return self._link.hello(HELLO_S)
-
-    def _slow_down(self, asked: Iterable[FlashStep]) -> None:
-        """Go on at the next lower rate, if there is one, and ask again.
-
-        A new session makes the board drop what it has not done yet; to do a step twice
-        does no harm.
-        """
-        rate = self._port.baudrate
-        lower = next((each for each in RATES if each < rate), None)
-        if lower is None:
-            return
-        for _ in range(SLOW_DOWN_TRIES):
-            if self._is_heard(rate, ROM_BAUD) and self._goes_at(lower):
-                break
-        else:
-            self._require_heard(rate)
-        for step in asked:
-            self._submit(step)
-
-    def _require_heard(self, rate: int) -> None:
-        """Go on at a rate that is known, though it is not what was asked for.
-
-        Raises:
-            BoardError: the board is not heard there either.
-        """
-        if not self._is_heard(rate, ROM_BAUD):
-            raise BoardError(
-                f"the line to the board on {self._spec.port} is too bad: check the "
-                "cable, or set board.baud lower"
-            )
-
-    def _is_heard(self, *rates: int) -> bool:
-        """Begin a session at one of these rates."""
-        for baud in rates:
-            self._port.baudrate = baud
-            if self._link.hello(HELLO_S):
-                return True
         return False
 
     def _ask(self, op: Op, payload: bytes = b"") -> bytes:
@@ -235,44 +167,14 @@ class LinkedBoard:
 
     def flash_run(self, steps: Iterable[FlashStep]) -> Iterator[Done]:
         """Do steps in order, the next ones on their way; see ``Flash.flash_run``."""
-        asked: deque[FlashStep] = deque()
-        for step in steps:
-            self._submit(step)
-            asked.append(step)
-            while asked and (
-                len(asked) >= MAX_STEPS or self._link.backlog > STEPS_AHEAD
-            ):
-                yield from self._finished(asked, len(asked) - 1)
-        yield from self._finished(asked, 0)
+        self._description = None
+        run = FlashSteps(self._link, self._speed, _checked).run
+        return run(self._in_range(step) for step in steps)
 
-    def _submit(self, step: FlashStep) -> None:
+    def _in_range(self, step: FlashStep) -> FlashStep:
         length = len(step.data) if isinstance(step, Program) else step.length
         self._check_range(step.address, length)
-        place = step.address.to_bytes(4, "little")
-        if isinstance(step, Program):
-            self._description = None
-            self._link.submit(Op.FLASH_WRITE, place + step.data)
-        else:
-            op = Op.FLASH_ERASE if isinstance(step, Erase) else Op.FLASH_SECTORS
-            self._link.submit(op, place + length.to_bytes(4, "little"))
-
-    def _finished(self, asked: deque[FlashStep], left: int) -> Iterator[Done]:
-        """The results of the oldest steps, until so many are left."""
-        while len(asked) > left:
-            if self._link.lossy:
-                self._slow_down(asked)
-            try:
-                data = _checked(self._link.result())
-            except UserError:
-                self._drop_results()
-                raise
-            digests = (data[at : at + MD5_SIZE] for at in range(0, len(data), MD5_SIZE))
-            yield asked.popleft(), tuple(digests)
-
-    def _drop_results(self) -> None:
-        """After a refusal, take the answers to what else was asked."""
-        while self._link.waiting:
-            self._link.result()
+        return step
 
     def _check_range(self, address: int, length: int) -> None:
         if min(address, length) < 0 or address + length > self.flash_size:

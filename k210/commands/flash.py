@@ -72,7 +72,12 @@ def main(options: argparse.Namespace) -> None:
                 flashing.require_same_board(flash_id, owner)
                 flashing.require_ours(board, plan, Ledger(flash_id))
             return
-        written = flashing.write(board, flash_id, regions, owner, _Lines().tell)
+        try:
+            written = flashing.write(board, flash_id, regions, owner, _Lines().tell)
+        except KeyboardInterrupt:
+            raise UserError(
+                "interrupted: run it again, and it writes what is missing"
+            ) from None
     for region in regions:
         print(
             f"{len(region.data)} bytes at {region.address:#x}: verified",
