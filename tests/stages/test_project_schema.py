@@ -76,10 +76,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "seed": 0,
     },
     "compile": {"timeout": 300},
-    "flash": {"slot": 0x100000},
+    "flash": {"slot": 0x100000, "mode": "flash", "overwrite": False},
     "check": {
         "samples": 1000,
         "top_k": 5,
+        "trace": "auto",
         "min_accuracy": None,
         "max_drop": None,
         "min_agreement": None,
