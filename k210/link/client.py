@@ -3,6 +3,7 @@
 import secrets
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -75,6 +76,8 @@ class Link:
 
     def __init__(self, port: Port) -> None:
         self._port = port
+        # a board in this process has a time of its own, whatever this computer does
+        self._now: Callable[[], float] = getattr(port, "now", time.monotonic)
         self._stream: Stream | None = None
         self._received = bytearray()
         self._tag = 0
@@ -179,7 +182,7 @@ class Link:
             self._send(stream)
             self._port.flush()
             data = read_some(self._port)
-            stream.receive(data, time.monotonic())
+            stream.receive(data, self._now())
             quiet = 0 if data else quiet + 1
             if quiet == QUIET_READS:
                 break
@@ -187,12 +190,12 @@ class Link:
     def _turn(self) -> None:
         stream = self._live()
         self._send(stream)
-        stream.receive(read_some(self._port), time.monotonic())
+        stream.receive(read_some(self._port), self._now())
         self._received += stream.read()
         self._send(stream)
 
     def _send(self, stream: Stream) -> None:
-        data = stream.due(time.monotonic())
+        data = stream.due(self._now())
         if data:
             write_all(self._port, data)
 

@@ -53,6 +53,10 @@ class LocalPort(AdapterLines):
             time.sleep(min(wait, STRAP_SECONDS))
         self._received += self.board.line.take()
 
+    def now(self) -> float:
+        """The board's time in seconds, which is the host's too."""
+        return self.board.chip.machine.clock.seconds
+
     def flush(self) -> None:
         """Let the board have what was sent."""
         self._turn()
