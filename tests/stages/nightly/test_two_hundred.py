@@ -19,7 +19,7 @@ FLAKY, HUNG, WRONG = "flaky", "hung", "wrong"
 FAULTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(SOUND, ()),
     # after a power cycle the rest is written; the link sends again what is lost
-    FLAKY: ("--fault", "cut-power=25", "--fault", "drop-bytes=20000"),
+    FLAKY: ("--fault", "cut-power=40", "--fault", "drop-bytes=20000"),
     HUNG: ("--fault", "hang-after=30000"),  # within the firmware, each time
     # its ROM refuses until the retry; then its flash is not what the map says
     WRONG: ("--fault", "rom-e2=5", "--size", str(1 << 23)),
