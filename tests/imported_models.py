@@ -332,12 +332,12 @@ def damage(folder: Path) -> None:
         (folder / f"empty{suffix}").write_bytes(b"")
         (folder / f"noise{suffix}").write_bytes(noise)
         (folder / f"cut{suffix}").write_bytes(data[: len(data) * 2 // 3])
-    # TFLite believes the length and reads past the end of the file
+    # a length that reaches beyond the file
     length, text = b"\x13\0\0\0", b"CONVERSION_METADATA"
     data = (folder / "float32.tflite").read_bytes()
     assert length + text in data
     data = data.replace(length + text, b"\x13\x8e\xf1\xef" + text)
-    (folder / "killing.tflite").write_bytes(data)
+    (folder / "lying.tflite").write_bytes(data)
     with zipfile.ZipFile(folder / "other.keras", "w") as archive:
         archive.writestr("readme.txt", "not a model")
     with zipfile.ZipFile(folder / "hollow.keras", "w") as archive:

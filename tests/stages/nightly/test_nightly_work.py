@@ -83,7 +83,7 @@ def test_a_stage_that_is_refused_can_tell_whose_fault_it_is(
 ) -> None:
     told = checkout.root / "refusal.json"
     done = checkout.stage("compile", "--refusal", str(told))
-    assert_refused(done, "run the normalize stage first")
+    assert_refused(done, "run the quantize stage first")
     found = read_json(told)
     assert found["kind"] == "UserError"
     assert found["message"] in done.stderr
