@@ -33,7 +33,7 @@ data:
   path: ../pictures.npz
   split: {train: 24, validation: 0, test: 24}
 model: {file: ../plain.tflite}
-quantize: {samples: 16}
+quantize: {method: no_clip, samples: 16}
 export: {samples: 4}
 board: {tag: bench}
 """
