@@ -33,7 +33,7 @@ data:
   split: {{train: 16, validation: 0, test: 8}}
 MODEL
 export: {{samples: 4}}
-quantize: {{samples: 16}}
+quantize: {{method: no_clip, samples: 16}}
 check: {{samples: 8}}
 board: {{port: URL, type: virtual}}
 """
