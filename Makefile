@@ -37,6 +37,7 @@ bench: setup
 	$(PYTHON) bench/timing_model.py
 	$(PYTHON) bench/reference.py
 	$(PYTHON) bench/device.py
+	$(PYTHON) bench/flash.py
 	$(PYTHON) bench/padding.py --nets v1 --alphas 0.25 --sizes 96x96,224x224 # all: no options
 
 # What is generated and kept in the tree: the YAML's schema and its reference.
