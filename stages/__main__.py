@@ -17,6 +17,7 @@ from stages.artifacts import Workspace, read_json, write_json
 from stages.console import Console, chatter_diverted
 from stages.faults import disk_sentence
 from stages.project import ProjectError
+from stages.refusal import refuse
 from stages.verdict import failed, ladder_text, summary_line
 
 KINDS = (ModelError, BoardError, UserError)
@@ -36,22 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         return _run(root, options)
     except ProjectError as error:
-        return _refuse(*str(error).splitlines())
+        return refuse(*str(error).splitlines())
     except UserError as error:
         _tell_kind(options, error)
-        return _refuse(f"{options.command}: {error}")
+        return refuse(f"{options.command}: {error}")
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
         if sentence := disk_sentence(root / "build", error):
-            return _refuse(f"{options.command}: {sentence}")
+            return refuse(f"{options.command}: {sentence}")
         raise
-
-
-def _refuse(*sentences: str) -> int:
-    for sentence in sentences:
-        print(f"error: {sentence}", file=sys.stderr)
-    return 2
 
 
 def _tell_kind(options: argparse.Namespace, error: UserError) -> None:

@@ -1,6 +1,5 @@
 """``doit cache``: list the earlier results that can be given back, or prune them."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from stages.artifacts import RunCache, Workspace, capacity
 from stages.artifacts.cache import mebibytes
 from stages.faults import disk_sentence
 from stages.graph import STAGES
+from stages.refusal import refuse
 
 MIB = 1 << 20
 
@@ -42,12 +42,10 @@ class Cache(Command):
                     f"use `doit cache {self.doc_usage}`"
                 )
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+            return refuse(str(error))
         except OSError as error:
             if sentence := disk_sentence(ws.build, error):
-                print(f"error: cache: {sentence}", file=sys.stderr)
-                return 2
+                return refuse(f"cache: {sentence}")
             raise
         return 0
 

@@ -1,6 +1,5 @@
 """``doit compare A B …``: runs side by side; ``--history``: all that there were."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from doit.cmd_base import Command
 from k210.errors import UserError
 from stages import history
 from stages.compare import runs, table
+from stages.refusal import refuse
 
 
 class Compare(Command):
@@ -55,9 +55,7 @@ class Compare(Command):
             else:
                 _compare(names, options["csv"], options["html"])
         except UserError as error:
-            for sentence in str(error).splitlines():
-                print(f"error: {sentence}", file=sys.stderr)
-            return 2
+            return refuse(*str(error).splitlines())
         return 0
 
     def _parsed(

@@ -22,6 +22,7 @@ from stages.artifacts import Workspace, survey
 from stages.artifacts.userfiles import csv_paths, user_path
 from stages.commands.why import describe
 from stages.graph import stages_of
+from stages.refusal import refuse
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 MODEL_FILES = (".tflite", ".keras", ".h5", ".onnx")
@@ -72,9 +73,7 @@ class New(Command):
             print(f"written: {path.relative_to(root)}")
             print(why)
         except UserError as error:
-            for sentence in str(error).splitlines():
-                print(f"error: {sentence}", file=sys.stderr)
-            return 2
+            return refuse(*str(error).splitlines())
         return 0
 
 

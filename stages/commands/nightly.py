@@ -1,7 +1,6 @@
 """``doit nightly``: every project on every matching board, unattended."""
 
 import signal
-import sys
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -10,6 +9,7 @@ from doit.cmd_base import Command
 
 from k210.errors import UserError
 from stages.faults import disk_sentence
+from stages.refusal import refuse
 
 INTERRUPTED = 130
 
@@ -29,7 +29,7 @@ class Nightly(Command):
     def execute(self, opt_values: dict[str, Any], pos_args: list[str]) -> int:
         """Make a run."""
         if pos_args:
-            return _refuse(f"nightly: takes no arguments, found {pos_args[0]!r}")
+            return refuse(f"nightly: takes no arguments, found {pos_args[0]!r}")
         from stages.nightly.run import run
 
         root = Path.cwd()
@@ -37,13 +37,13 @@ class Nightly(Command):
         try:
             return run(root, _say)
         except UserError as error:
-            return _refuse(*str(error).splitlines())
+            return refuse(*str(error).splitlines())
         except OSError as error:
             if sentence := disk_sentence(root / "build", error):
-                return _refuse(f"nightly: {sentence}")
+                return refuse(f"nightly: {sentence}")
             raise
         except KeyboardInterrupt:
-            _refuse("interrupted; `doit nightly` goes on from here")
+            refuse("interrupted; `doit nightly` goes on from here")
             return INTERRUPTED
 
 
@@ -53,9 +53,3 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _refuse(*sentences: str) -> int:
-    for sentence in sentences:
-        print(f"error: {sentence}", file=sys.stderr)
-    return 2

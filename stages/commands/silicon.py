@@ -12,6 +12,7 @@ from stages.artifacts import Workspace
 from stages.console import Console
 from stages.graph import find_stage
 from stages.lifecycle import Job
+from stages.refusal import refuse
 
 
 class Silicon(Command):
@@ -33,9 +34,7 @@ class Silicon(Command):
                 raise UserError("`doit silicon` asks one board; name one project")
             print(_asked(Path.cwd(), pos_args[0] if pos_args else None))
         except UserError as error:
-            for sentence in str(error).splitlines():
-                print(f"error: {sentence}", file=sys.stderr)
-            return 2
+            return refuse(*str(error).splitlines())
         return 0
 
 

@@ -1,6 +1,5 @@
 """``doit why``: what would run, and because of which change, without running it."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from k210.errors import UserError
 from stages import project
 from stages.artifacts import State, Workspace, survey
 from stages.graph import stages_of
+from stages.refusal import refuse
 
 OUTCOMES = {
     "valid": "up to date",
@@ -34,7 +34,7 @@ class Why(Command):
             files = [project.select(root, name) for name in pos_args]
             files = files or project.find(root)
         except UserError as error:
-            return _refuse(error)
+            return refuse(*str(error).splitlines())
         return max([_explain(root, file) for file in files], default=0)
 
 
@@ -45,14 +45,8 @@ def _explain(root: Path, file: project.ProjectFile) -> int:
         ws = Workspace(root, file.name)
         print(describe(file.name, survey(ws, stages_of(settings), settings)))
     except UserError as error:
-        return _refuse(error)
+        return refuse(*str(error).splitlines())
     return 0
-
-
-def _refuse(error: UserError) -> int:
-    for sentence in str(error).splitlines():
-        print(f"error: {sentence}", file=sys.stderr)
-    return 2
 
 
 def describe(name: str, states: list[State]) -> str:
