@@ -31,11 +31,7 @@ def shapes_at(model: bytes, size: tuple[int, int]) -> list[tuple[int, ...]] | No
 
 def serialize(graph: Graph) -> bytes:
     """A graph as the bytes of a TFLite file."""
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(write(graph).Pack(builder), tflite.IDENTIFIER)
-    return bytes(builder.Output())
+    return tflite.packed(write(graph))
 
 
 def evaluate(graph: Graph) -> list[NDArray[Any]]:
