@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from stages.compare import runs
 from stages.history import Entry
 from stages.intervals import wilson
 from stages.report import ladder
-from stages.report.figures import FILTERS
 from stages.report.ladder import Picture
+from stages.report.templates import environment
 
 MOST = len(ascii_uppercase)
 """Runs that have a letter of their own."""
@@ -36,15 +34,7 @@ class Bars:
 
 def page(names: Sequence[str], entries: Sequence[Entry]) -> str:
     """The page; ``names`` are those on the command line, at most ``MOST``."""
-    folder = Path(__file__).parent
-    templates = Environment(
-        loader=FileSystemLoader([folder, folder.parent / "report"]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters.update(FILTERS)
+    templates = environment(Path(__file__).parent)
     return templates.get_template("compare.html.j2").render(
         names=names,
         letters=ascii_uppercase[: len(entries)],

@@ -6,14 +6,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from stages.nightly.places import VIRTUAL
 from stages.nightly.rows import RunRow
 from stages.nightly.store import Store
 from stages.nightly.summary import Summary
 from stages.nightly.trends import Series, series
-from stages.report.figures import FILTERS
+from stages.report.templates import environment
 
 MOST_LOGS = 60
 """Jobs whose logs stand on the page; those of others are linked."""
@@ -54,15 +52,7 @@ def page(summary: Summary, store: Store, home: Path) -> bytes:
         store: the history.
         home: the folder that the page will lie in, and to which logs are relative.
     """
-    folder = Path(__file__).parent
-    templates = Environment(
-        loader=FileSystemLoader([folder, folder.parent / "report"]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters.update(FILTERS, board=label)
+    templates = environment(Path(__file__).parent, board=label)
     drawn = series(store, summary["run"])
     text = templates.get_template("index.html.j2").render(
         run=summary,

@@ -6,11 +6,10 @@ bytes.
 """
 
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
 from k210 import limits
 from stages.artifacts import read_json
@@ -20,11 +19,11 @@ from stages.report import headline, ladder, memory, timeline
 from stages.report.calibration import histogram
 from stages.report.candidates import search
 from stages.report.confusion import confusion
-from stages.report.figures import FILTERS
 from stages.report.history import same_kmodel, stage_run, versions
 from stages.report.layers import layers, placement
 from stages.report.pictures import gallery
 from stages.report.repairs import repairs
+from stages.report.templates import environment
 from stages.report.trace import trace
 from stages.report.training import training
 
@@ -74,15 +73,7 @@ def _yaml(settings: Project, brief: bool) -> str:
 
 @cache
 def _templates() -> Environment:
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters.update(FILTERS, snr=ladder.snr)
-    return templates
+    return environment(snr=ladder.snr)
 
 
 def _content(job: "Job") -> dict[str, Any]:
