@@ -1,28 +1,13 @@
 """Networks are built, converted and compiled by the benchmark, which says what came."""
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY
+from benchmarks import result
 
 
 def zoo(*arguments: str) -> dict[tuple[str, tuple[int, ...]], dict[str, Any]]:
-    command = [sys.executable, "bench/zoo.py", *arguments]
-    done = subprocess.run(
-        command,
-        cwd=REPOSITORY,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    last = done.stdout.splitlines()[-1]
-    assert last.startswith("RESULT ")
-    rows = json.loads(last[len("RESULT ") :])["rows"]
+    rows = result("zoo.py", *arguments)["rows"]
     return {(row["network"], tuple(row["shape"])): row for row in rows}
 
 

@@ -1,12 +1,9 @@
 """What the padding benchmark prints of the MobileNets that would not fit the chip."""
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY
+from benchmarks import result
 
 MB = 10**6
 SRAM = 6 << 20
@@ -16,19 +13,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
 def rows(alpha: str, size: str) -> dict[str, dict[str, Any]]:
     """The rows of MobileNetV1 with this alpha and size, by name."""
-    options = ["--nets", "v1", "--alphas", alpha, "--sizes", size]
-    done = subprocess.run(
-        [sys.executable, "bench/padding.py", *options],
-        cwd=REPOSITORY,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    last = done.stdout.splitlines()[-1]
-    assert last.startswith("RESULT ")
-    found = json.loads(last.removeprefix("RESULT "))
+    found = result("padding.py", "--nets", "v1", "--alphas", alpha, "--sizes", size)
     return {row["network"]: row for row in found}
 
 
