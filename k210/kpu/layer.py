@@ -1,6 +1,6 @@
 """What one KPU layer computes with, as plain numbers and bytes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,3 +94,41 @@ class Layer:
         if channels != wanted or min(height, width) < stride or self.inputs > 1024:
             raise ValueError(f"the layer does not take a map of shape {shape}")
         return self.outputs, height // stride, width // stride
+
+    def registers(
+        self, shape: tuple[int, ...], source: int, target: int
+    ) -> LayerRegisters:
+        """What registers say of this layer, on a map of shape (C, H, W).
+
+        Args:
+            shape: of the input.
+            source: its first row of 64 bytes in KPU RAM.
+            target: the output's.
+
+        Returns the registers; what does not say what to compute is 0.
+
+        Raises:
+            ValueError: the layer does not take such a map.
+        """
+        channels, height, width = (side - 1 for side in shape)
+        outputs, tall, wide = (side - 1 for side in self.out_shape(shape))
+        return replace(
+            LayerRegisters.unpack(bytes(96)),
+            depth_wise_layer=int(self.depthwise),
+            image_src_addr=source,
+            image_dst_addr=target,
+            i_ch_num=channels,
+            i_col_high=height,
+            i_row_wid=width,
+            o_ch_num=outputs,
+            o_col_high=tall,
+            o_row_wid=wide,
+            kernel_type=self.kernel // 2,
+            pool_type=self.pool,
+            pad_value=self.pad_value,
+            arg_x=self.arg_x,
+            shr_x=self.shr_x,
+            arg_w=self.arg_w,
+            shr_w=self.shr_w,
+            arg_add=self.arg_add,
+        )

@@ -7,7 +7,6 @@ call of the one KPU function: upload, layer, download.
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import replace
 
 from k210.kmodel import DType, LayerRegisters, Location, dense_strides, kpu_map_bytes
 from k210.kmodel.buffers import KPU_RAM_BYTES, KPU_ROW_BYTES
@@ -40,29 +39,8 @@ def one_layer(layer: Layer, shape: Shape) -> bytes:
 
 def registers(layer: Layer, shape: Shape) -> LayerRegisters:
     """The layer argument for a map of this shape at the start of KPU RAM."""
-    channels, height, width = shape
-    outputs, tall, wide = layer.out_shape(shape)
-    blank = LayerRegisters.unpack(bytes(96))
-    told = replace(
-        blank,
-        depth_wise_layer=int(layer.depthwise),
-        image_dst_addr=kpu_map_bytes(*shape) // KPU_ROW_BYTES,
-        i_ch_num=channels - 1,
-        o_ch_num=outputs - 1,
-        i_row_wid=width - 1,
-        i_col_high=height - 1,
-        o_row_wid=wide - 1,
-        o_col_high=tall - 1,
-        kernel_type=int(layer.kernel == 3),
-        pool_type=layer.pool,
-        pad_value=layer.pad_value,
-        shr_w=layer.shr_w,
-        shr_x=layer.shr_x,
-        arg_w=layer.arg_w,
-        arg_x=layer.arg_x,
-        arg_add=layer.arg_add,
-    )
-    return told.completed()
+    target = kpu_map_bytes(*shape) // KPU_ROW_BYTES
+    return layer.registers(shape, 0, target).completed()
 
 
 def _tables(layer: Layer) -> tuple[bytes, tuple[tuple[int, int], ...]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kpu_layers import Bytes, layers_with_maps, random_layer
 
 from k210 import kpu
-from k210.kmodel import LayerRegisters, Pool, kpu_map_bytes, kpu_row_layout
+from k210.kmodel import Pool, kpu_map_bytes, kpu_row_layout
 from k210.kpu import Layer, RamLayer, plain
 from k210.limits import KPU_RAM
 
@@ -41,41 +41,13 @@ def test_a_layer_works_in_kpu_ram_as_on_dense_maps(
     layer, image = case
     out_shape = layer.out_shape(image.shape)
     source, target = ROW * 5, KPU_RAM // 2
-    registers = registers_of(layer, image.shape, source // ROW, target // ROW)
+    registers = layer.registers(image.shape, source // ROW, target // ROW)
     tables = layer.weights, layer.batch_norm, layer.activation
     ram = np.zeros(KPU_RAM, np.uint8)
     kpu.upload(image, ram, source + batch * kpu_map_bytes(*image.shape))
     RamLayer(registers, *tables).run(ram, batch)
     found = kpu.download(ram, target + batch * kpu_map_bytes(*out_shape), out_shape)
     assert np.array_equal(found, plain.run(layer, image))
-
-
-def registers_of(
-    layer: Layer, shape: tuple[int, ...], source: int, target: int
-) -> LayerRegisters:
-    """The registers of a layer; those that do not say what to compute are 0."""
-    channels, height, width = (side - 1 for side in shape)
-    outputs, tall, wide = (side - 1 for side in layer.out_shape(shape))
-    return replace(
-        LayerRegisters.unpack(bytes(96)),
-        depth_wise_layer=int(layer.depthwise),
-        image_src_addr=source,
-        image_dst_addr=target,
-        i_ch_num=channels,
-        i_col_high=height,
-        i_row_wid=width,
-        o_ch_num=outputs,
-        o_col_high=tall,
-        o_row_wid=wide,
-        kernel_type=layer.kernel // 2,
-        pool_type=layer.pool,
-        pad_value=layer.pad_value,
-        arg_x=layer.arg_x,
-        shr_x=layer.shr_x,
-        arg_w=layer.arg_w,
-        shr_w=layer.shr_w,
-        arg_add=layer.arg_add,
-    )
 
 
 @pytest.mark.parametrize("width", [4, 16, 17, 32, 33, 64, 65, 130])
