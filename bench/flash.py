@@ -17,11 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from k210 import flashing
 from k210.board import BoardSpec
 from k210.boards import TYPES
-from k210.flash_map import Region
-from k210.flashing import Owner
+from k210.flash import flashing
+from k210.flash.flash_map import Region
+from k210.flash.flashing import Owner
 from k210.linked import LinkedBoard
 from k210.virtual.board import VirtualBoard
 from k210.virtual.local import LocalPort

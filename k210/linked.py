@@ -22,13 +22,13 @@ from k210.board import (
 )
 from k210.boards import BoardType, board_type, wired
 from k210.errors import BoardError, ModelError, UserError
+from k210.flash.slot import SlotError
 from k210.isp import MEMORY_BASE, ROM_BAUD, Isp
 from k210.kmodel.op_ids import format_op_id, parse_op_id
 from k210.link.client import Link, Op, Reply, Status
 from k210.link.flash_steps import FlashSteps
 from k210.link.speed import HELLO_S, Speed
 from k210.ports import Port, open_port
-from k210.slot import SlotError
 
 SECTOR = 4096
 ERASE_AT_ONCE = 1 << 16

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from k210 import fleet
 from k210.board import Board
 from k210.errors import BoardError
-from k210.hardware_map import NAME, VIRTUAL, BoardEntry, find_map, match, read_map
+from k210.fleet.hardware_map import NAME, VIRTUAL, BoardEntry, find_map, match, read_map
 from stages.graph import FLASH_IMAGE
 
 if TYPE_CHECKING:

@@ -1,20 +1,22 @@
 """Bring the model to the board: into its flash, or only into its memory.
 
-What is written is the slot (``k210.slot``), a region whose header is taken away first
-and written last, so that a torn write is never taken for a model; ``k210.flashing``
-writes only what differs and refuses to overwrite what is not ours.
+What is written is the slot (``k210.flash.slot``), a region whose header is taken away
+first and written last, so that a torn write is never taken for a model;
+``k210.flash.flashing`` writes only what differs and refuses to overwrite what is not
+ours.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from k210 import firmware, flashing, slot
+from k210 import firmware
 from k210.board import Board, Flash
 from k210.errors import BoardError, NoRoomError
-from k210.flash_map import SECTOR, Region
-from k210.flashing import Owner, Progress
-from k210.hardware_map import BoardEntry
-from k210.images import program_image
-from k210.slot import Slot
+from k210.flash import flashing, slot
+from k210.flash.flash_map import SECTOR, Region
+from k210.flash.flashing import Owner, Progress
+from k210.flash.images import program_image
+from k210.flash.slot import Slot
+from k210.fleet.hardware_map import BoardEntry
 from stages.artifacts import write_json
 from stages.boards import open_entry, reserved
 

@@ -1,7 +1,7 @@
 /**
  * The known answers in a model slot: does this board compute what the host did?
  *
- * k210/known_answers.py has the layout.
+ * k210/flash/known_answers.py has the layout.
  */
 #ifndef KNOWN_H
 #define KNOWN_H

@@ -1,5 +1,5 @@
 /**
- * The model slot in flash; k210/slot.py has its layout.
+ * The model slot in flash; k210/flash/slot.py has its layout.
  */
 #ifndef SLOT_H
 #define SLOT_H

@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from k210 import board_lock, finding
 from k210.errors import UserError
-from k210.finding import Found, FoundPort
-from k210.hardware_map import BoardEntry
+from k210.fleet import board_lock, finding
+from k210.fleet.finding import Found, FoundPort
+from k210.fleet.hardware_map import BoardEntry
 
 HELP = "find boards"
 WHOM = "a probe"

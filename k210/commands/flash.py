@@ -8,14 +8,15 @@ import sys
 import time
 from pathlib import Path
 
-from k210 import flashing, fleet
+from k210 import fleet
 from k210.boards import TYPES
 from k210.errors import UserError
-from k210.flash_map import Region, check
-from k210.flashing import Owner, Progress
-from k210.hardware_map import BoardEntry, MapError, find_map, match, read_map
-from k210.images import PackageFile, read_package
-from k210.ledger import Ledger
+from k210.flash import flashing
+from k210.flash.flash_map import Region, check
+from k210.flash.flashing import Owner, Progress
+from k210.flash.images import PackageFile, read_package
+from k210.flash.ledger import Ledger
+from k210.fleet.hardware_map import BoardEntry, MapError, find_map, match, read_map
 from k210.virtual.nor import SIZE
 
 HELP = "write to a board's flash"

@@ -6,11 +6,12 @@ A board that has been flashed with the firmware and a model runs without this pr
 import argparse
 from pathlib import Path
 
-from k210 import firmware, slot
+from k210 import firmware
 from k210.commands.files import read_bytes, read_kmodel
 from k210.errors import UserError
-from k210.images import PackageFile, read_package, write_package
-from k210.slot import Slot
+from k210.flash import slot
+from k210.flash.images import PackageFile, read_package, write_package
+from k210.flash.slot import Slot
 
 HELP = "make a .kfpkg for the vendor's flashers"
 SLOT = 0x100000

@@ -10,7 +10,7 @@ from typing import Any
 
 from serial.rfc2217 import PortManager
 
-from k210.telnet import Command, Parser, doubled
+from k210.ports.telnet import Command, Parser, doubled
 from k210.virtual.adapter_lines import AdapterLines
 from k210.virtual.board import VirtualBoard
 

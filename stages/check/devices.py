@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from k210 import slot
 from k210.board import Board
 from k210.errors import BoardError
+from k210.flash import slot
+from k210.flash.slot import ALIGNMENT, SlotError
 from k210.kmodel import Kmodel, parse, part_at
 from k210.kmodel.flow import sources
-from k210.slot import ALIGNMENT, SlotError
 from stages.check.cause import Cause
 
 Array = NDArray[Any]

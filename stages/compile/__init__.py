@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from k210 import kmodel
 from k210.errors import ModelError
+from k210.flash.known_answers import known_answers
 from k210.kmodel import Kmodel
-from k210.known_answers import known_answers
 from k210.manifest import Input, Manifest, Output
 from k210.reference import Reference
 from stages import tflite

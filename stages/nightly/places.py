@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from k210.hardware_map import BoardEntry, find_map, match, read_map
+from k210.fleet.hardware_map import BoardEntry, find_map, match, read_map
 from stages import project
 from stages.nightly.outcome import Outcome
 from stages.nightly.rows import NewJob

@@ -7,7 +7,7 @@ from typing import Any
 
 from conftest import Checkout, foretold, outcomes
 
-from k210 import slot
+from k210.flash import slot
 from stages.graph import NAMES
 
 STAGES = list(NAMES)

@@ -12,10 +12,10 @@ import pytest
 import serial.tools.list_ports
 from serial.tools.list_ports_common import ListPortInfo
 
-from k210 import finding, port_users
 from k210.__main__ import main
 from k210.errors import BoardError
-from k210.ports import open_port
+from k210.fleet import finding
+from k210.ports import open_port, users
 from k210.virtual.process import BoardProcess
 
 HOLD = """
@@ -108,7 +108,7 @@ def test_a_port_that_is_not_ours_is_explained(tmp_path: Path) -> None:
     device = tmp_path / "tty"
     device.touch()
     device.chmod(0)
-    assert "usermod -aG" in str(port_users.trouble(str(device)))
+    assert "usermod -aG" in str(users.trouble(str(device)))
 
 
 def test_the_group_to_join_is_named(
@@ -116,7 +116,7 @@ def test_the_group_to_join_is_named(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     (tmp_path / "tty").touch()
-    said = str(port_users.trouble(str(tmp_path / "tty")))
+    said = str(users.trouble(str(tmp_path / "tty")))
     assert "it belongs to the group" in said
     assert "log out and in again" in said
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from k210.__main__ import main
-from k210.images import PackageFile, program_in, write_package
+from k210.flash.images import PackageFile, program_in, write_package
 from k210.virtual.nor import SIZE
 
 

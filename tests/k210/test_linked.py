@@ -10,16 +10,17 @@ import pytest
 from bad_line import BadLine
 from compiled import Compiled
 
-from k210 import firmware, slot
+from k210 import firmware
 from k210.board import BoardSpec, SelfTest
 from k210.boards import TYPES
 from k210.chip import SRAM
 from k210.errors import BoardError, ModelError
-from k210.known_answers import KnownAnswers, known_answers
+from k210.flash import slot
+from k210.flash.known_answers import KnownAnswers, known_answers
+from k210.flash.slot import Slot, SlotError
 from k210.link.client import Link, Op
 from k210.linked import IDENTITY, LinkedBoard
 from k210.reference import Reference
-from k210.slot import Slot, SlotError
 from k210.virtual.board import VirtualBoard
 from k210.virtual.local import LocalPort
 from k210.virtual.nor import SECTOR, NorFlash

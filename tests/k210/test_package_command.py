@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from compiled import Compiled
 
-from k210 import firmware, slot
+from k210 import firmware
 from k210.__main__ import main
-from k210.images import read_package
+from k210.flash import slot
+from k210.flash.images import read_package
 
 
 def package(path: Path, *arguments: str) -> int:

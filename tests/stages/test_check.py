@@ -9,9 +9,9 @@ import pytest
 from conftest import IMPORTED, Checkout, assert_refused, make_checkout
 from jobs import job_of
 
-from k210 import slot
 from k210.board import Board
 from k210.errors import BoardError, UserError
+from k210.flash import slot
 from stages import check
 from stages.boards import opened
 from stages.graph import NAMES

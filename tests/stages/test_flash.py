@@ -7,12 +7,13 @@ import pytest
 from conftest import Checkout, assert_refused
 from flash_memory import PLENTY, FailingFlash, PowerCut
 
-from k210 import firmware, flashing, slot
+from k210 import firmware
 from k210.errors import BoardError
-from k210.flash_map import Region
-from k210.flashing import PIECE, Owner
-from k210.images import program_in
-from k210.slot import Slot, SlotError
+from k210.flash import flashing, slot
+from k210.flash.flash_map import Region
+from k210.flash.flashing import PIECE, Owner
+from k210.flash.images import program_in
+from k210.flash.slot import Slot, SlotError
 from stages import flash
 
 ADDRESS = 0x100000

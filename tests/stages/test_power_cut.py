@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from k210 import flashing, slot
 from k210.board import BoardSpec
 from k210.boards import TYPES
 from k210.errors import BoardError
-from k210.flashing import Owner
+from k210.flash import flashing, slot
+from k210.flash.flashing import Owner
+from k210.flash.slot import Slot
 from k210.linked import LinkedBoard
-from k210.slot import Slot
 from k210.virtual.board import VirtualBoard
 from k210.virtual.faults import PowerCut
 from k210.virtual.local import LocalPort

@@ -10,8 +10,8 @@ from traced import CALIBRATION, Deployed, exported, network, pictures, trained
 
 from k210 import kmodel
 from k210.errors import BoardError
+from k210.flash.known_answers import KnownAnswers, known_answers
 from k210.kmodel import ActivationTable, Conv2d
-from k210.known_answers import KnownAnswers, known_answers
 from k210.reference import Reference
 from k210.virtual.process import BoardProcess
 from stages import check, flash

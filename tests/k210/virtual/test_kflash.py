@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from k210.images import PackageFile, write_package
+from k210.flash.images import PackageFile, write_package
 from k210.virtual.nor import SIZE
 
 pytestmark = [

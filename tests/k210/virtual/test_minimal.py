@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from compiled import Compiled
 
-from k210 import firmware, slot
+from k210 import firmware
 from k210.boards import TYPES
-from k210.known_answers import known_answers
+from k210.flash import slot
+from k210.flash.known_answers import known_answers
 from k210.virtual.board import VirtualBoard
 from k210.virtual.nor import NorFlash
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import make_checkout
 
-from k210.hardware_map import BoardEntry
+from k210.fleet.hardware_map import BoardEntry
 from stages import project
 from stages.nightly import settings
 from stages.nightly.places import Plan, plan

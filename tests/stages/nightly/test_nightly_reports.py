@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k210.errors import BoardError, ModelError, NoRoomError, UserError
-from k210.slot import SlotError
+from k210.flash.slot import SlotError
 from stages.nightly import outcome, request
 from stages.nightly.junit import junit
 from stages.nightly.notify import notify

@@ -11,8 +11,8 @@ import nights
 import pytest
 from conftest import Checkout, assert_refused
 
-from k210 import board_lock
-from k210.hardware_map import read_map
+from k210.fleet import board_lock
+from k210.fleet.hardware_map import read_map
 from stages.artifacts import read_json
 from stages.graph import NAMES
 from stages.nightly import outcome, request

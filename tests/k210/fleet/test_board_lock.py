@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from k210 import board_lock
-from k210.board_lock import Busy, holder, locked
 from k210.errors import BoardError
+from k210.fleet import board_lock
+from k210.fleet.board_lock import Busy, holder, locked
 
 HOLD = """
 import sys
-from k210.board_lock import locked
+from k210.fleet.board_lock import locked
 with locked({"dock": "/dev/dock"}, "project digits"):
     print("held", flush=True)
     sys.stdin.read()

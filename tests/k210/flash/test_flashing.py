@@ -9,13 +9,14 @@ from flash_memory import PLENTY, SECTOR, FailingFlash, PowerCut
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k210 import firmware, flashing, ledger
+from k210 import firmware
 from k210.board import Done, FlashStep, Program
 from k210.errors import BoardError
-from k210.flash_map import Region
-from k210.flashing import Owner, Progress
-from k210.images import program_image
-from k210.slot import Slot, pack, size
+from k210.flash import flashing, ledger
+from k210.flash.flash_map import Region
+from k210.flash.flashing import Owner, Progress
+from k210.flash.images import program_image
+from k210.flash.slot import Slot, pack, size
 
 FLASH_SIZE = 1 << 20
 ID, OTHER_ID = "00112233445566aa", "00112233445566bb"

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from k210 import board, board_lock
+from k210 import board
 from k210.board import Board
-from k210.board_lock import Lock, Say
 from k210.errors import BoardError
-from k210.hardware_map import BoardEntry
+from k210.fleet import board_lock
+from k210.fleet.board_lock import Lock, Say
+from k210.fleet.hardware_map import BoardEntry
 
 SWITCH_S = 60.0
 """How long a command that switches the power may take."""

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k210.known_answers import known_answers, parse_known_answers
-from k210.slot import SlotError
+from k210.flash.known_answers import known_answers, parse_known_answers
+from k210.flash.slot import SlotError
 
 
 def answer(size: int, value: float) -> tuple[bytes, list[bytes]]:

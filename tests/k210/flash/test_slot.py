@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k210 import slot
 from k210.errors import BoardError
-from k210.slot import HEADER_SIZE, Header, Slot, SlotError
+from k210.flash import slot
+from k210.flash.slot import HEADER_SIZE, Header, Slot, SlotError
 from k210.virtual.nor import NorFlash
 
 FLASH_SIZE = 128 * 1024

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from k210.slot import SlotError
+from k210.flash.slot import SlotError
 
 MAGIC = b"K210KNOW"
 VERSION = 1

@@ -17,8 +17,8 @@ from k210.errors import BoardError
 from k210.isp import ROM_BAUD, Isp, IspSilent
 from k210.link.client import Link, Op
 from k210.linked import IDENTITY, LinkedBoard
-from k210.port_users import trouble
 from k210.ports import Port, open_port
+from k210.ports.users import trouble
 
 LIKELY: dict[int, tuple[str, ...]] = {
     0x1A86: ("dan", "bit", "trainer", "kd233"),

@@ -7,7 +7,7 @@ import pytest
 
 from k210 import fleet
 from k210.errors import BoardError
-from k210.hardware_map import BoardEntry, Power, UsbPort, read_map
+from k210.fleet.hardware_map import BoardEntry, Power, UsbPort, read_map
 
 MAP = """\
 - id: soft

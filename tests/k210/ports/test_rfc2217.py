@@ -12,10 +12,10 @@ import serial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k210 import slip, telnet
+from k210 import slip
 from k210.errors import BoardError
 from k210.isp import GREETING
-from k210.ports import Port, open_port, read_some
+from k210.ports import Port, open_port, read_some, telnet
 from k210.virtual.process import BoardProcess
 
 SIZE = 1 << 20
@@ -105,7 +105,7 @@ def serve_once(answer: bytes) -> str:
 def test_a_server_of_something_else_is_told(
     answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("k210.rfc2217.ANSWER_S", 0.1)
+    monkeypatch.setattr("k210.ports.rfc2217.ANSWER_S", 0.1)
     with pytest.raises(BoardError, match="does not answer as a server of RFC 2217"):
         open_port(serve_once(answer), 115200)
 

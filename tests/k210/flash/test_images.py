@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k210.images import (
+from k210.flash.images import (
     PackageError,
     PackageFile,
     program_image,

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from k210 import flash_map, slot
 from k210.board import Digest, Erase, Flash, FlashStep, Program
 from k210.errors import BoardError
-from k210.flash_map import BLOCK, SECTOR, Region, runs
-from k210.images import HEADER as IMAGE_HEADER
-from k210.ledger import WRITING, Entry, Ledger, board_called, now, whole
+from k210.flash import flash_map, slot
+from k210.flash.flash_map import BLOCK, SECTOR, Region, runs
+from k210.flash.images import HEADER as IMAGE_HEADER
+from k210.flash.ledger import WRITING, Entry, Ledger, board_called, now, whole
 
 PIECE = 8192
 """Bytes that are programmed by one request."""

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from flash_memory import FailingFlash
 
-from k210 import firmware, flashing
+from k210 import firmware
 from k210.board import BoardSpec, Digest, Erase, FlashStep, Program
 from k210.boards import TYPES
 from k210.errors import BoardError
-from k210.flash_map import Region
-from k210.flashing import Owner, Progress
-from k210.images import program_image
+from k210.flash import flashing
+from k210.flash.flash_map import Region
+from k210.flash.flashing import Owner, Progress
+from k210.flash.images import program_image
 from k210.linked import LinkedBoard
 from k210.ports import open_port
 from k210.virtual.board import VirtualBoard

@@ -24,7 +24,7 @@ offset  type     field
 4096             the parts in that order, each at a multiple of 4096
 ======  =======  =============================================================
 
-`k210.known_answers` has the layout of the known-answer block.
+`k210.flash.known_answers` has the layout of the known-answer block.
 
 A kmodel wants an address that is a multiple of 256, which 4 KiB alignment gives.
 

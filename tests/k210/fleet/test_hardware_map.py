@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from serial.tools.list_ports_common import ListPortInfo
 
 from k210.errors import BoardError
-from k210.hardware_map import (
+from k210.fleet.hardware_map import (
     BoardEntry,
     MapError,
     UsbPort,

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from k210 import telnet
 from k210.errors import BoardError
-from k210.telnet import DO, DONT, WILL, WONT, Command, Parser
+from k210.ports import telnet
+from k210.ports.telnet import DO, DONT, WILL, WONT, Command, Parser
 
 BINARY, ECHO, NO_GO_AHEAD, COM_PORT = b"\0", b"\1", b"\3", b","
 OURS = (BINARY, NO_GO_AHEAD, COM_PORT)

@@ -5,8 +5,8 @@ from typing import Any, Protocol
 import serial
 
 from k210.errors import BoardError
-from k210.port_users import explained
-from k210.rfc2217 import Rfc2217Port
+from k210.ports.rfc2217 import Rfc2217Port
+from k210.ports.users import explained
 
 
 class Port(Protocol):
