@@ -36,10 +36,15 @@ def decibels(expected: Sequence[Outputs], found: Sequence[Sequence[bytes]]) -> f
     signal = noise = 0.0
     for wanted, raw in zip(expected, found, strict=True):
         for one, other in zip(wanted, raw, strict=True):
-            values = np.nan_to_num(np.frombuffer(other, "<f4").astype(np.float64))
+            values = _finite(np.frombuffer(other, "<f4"))
             signal += float(np.square(one, dtype=np.float64).sum())
             noise += float(np.square(_planar(one) - values).sum())
     return 10 * float(np.log10((signal + LEAST_NOISE) / (noise + LEAST_NOISE)))
+
+
+def _finite(values: Floats) -> NDArray[np.float64]:
+    """What is not a number is as far off as a float can be; its square is finite."""
+    return np.nan_to_num(values, nan=np.finfo(np.float32).max).astype(np.float64)
 
 
 def _planar(values: Floats) -> Floats:
