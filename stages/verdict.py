@@ -16,6 +16,15 @@ def failed(check: Mapping[str, Any]) -> bool:
     return bool(check["verdict"] != "pass")
 
 
+def unusable(ladder: Sequence[Row]) -> list[str]:
+    """A sentence for each step with outputs that are no numbers, which always fails."""
+    return [
+        f"step {row['step']} gives NaN or infinity for {row['unusable']} sample(s)"
+        for row in ladder
+        if row["unusable"]
+    ]
+
+
 def failures(
     ladder: Sequence[Row],
     min_accuracy: float | None,

@@ -28,7 +28,7 @@ from stages.check.remembered import remembered
 from stages.check.steps import Prepared, predictors
 from stages.check.tracing import traced
 from stages.dataset import Split
-from stages.verdict import failures, notes
+from stages.verdict import failures, notes, unusable
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics
@@ -69,7 +69,7 @@ def run(job: "Job") -> "Metrics":
         trace = traced(job, board, manifest, test, climbed.ladder, climbed.different)
     steps, ladder, mistakes = climbed.steps, climbed.ladder, climbed.mistakes
     thresholds = settings.check
-    misses = failures(
+    misses = unusable(ladder) + failures(
         ladder,
         thresholds.min_accuracy,
         thresholds.max_drop,

@@ -10,6 +10,9 @@ from stages.intervals import paired_drop, wilson
 
 Floats = NDArray[np.float32]
 
+LOWEST = float(np.finfo(np.float32).min)
+"""Stands for NaN, which is never the best score."""
+
 
 @dataclass
 class Step:
@@ -19,12 +22,15 @@ class Step:
     of the first step's outputs and of the differences from them; ``lost`` counts the
     samples that only the first step gets right, ``gained`` those that only this one
     does. ``top_k`` is how many of the best scores may be the right one.
+    ``unusable`` counts the samples with an output that is NaN or infinite, which counts
+    as being as far off as a float can be.
     """
 
     name: str
     classes: int | None
     top_k: int = 5
     samples: int = 0
+    unusable: int = 0
     right: int = 0
     lost: int = 0
     gained: int = 0
@@ -52,6 +58,8 @@ class Step:
     ) -> None:
         """Count one sample: this step's outputs, the first step's, the label."""
         self.samples += 1
+        self.unusable += not all(np.isfinite(output).all() for output in outputs)
+        outputs = [np.nan_to_num(output, nan=LOWEST) for output in outputs]
         decision, reference = decide(outputs), decide(first)
         if decision is not None:
             self.decisions += 1
@@ -101,6 +109,7 @@ class Step:
         mean_square = self.noise / max(1, self.values)
         return {
             "step": self.name,
+            "unusable": self.unusable,
             **self._accuracies(is_first),
             "agreement": None
             if is_first or not self.decisions

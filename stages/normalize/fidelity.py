@@ -44,7 +44,8 @@ def decibels(expected: Sequence[Outputs], found: Sequence[Sequence[bytes]]) -> f
 
 def _finite(values: Floats) -> NDArray[np.float64]:
     """What is not a number is as far off as a float can be; its square is finite."""
-    return np.nan_to_num(values, nan=np.finfo(np.float32).max).astype(np.float64)
+    found: Floats = np.nan_to_num(values, nan=float(np.finfo(np.float32).max))
+    return found.astype(np.float64)
 
 
 def _planar(values: Floats) -> Floats:

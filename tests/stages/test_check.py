@@ -17,7 +17,16 @@ from stages.boards import opened
 from stages.graph import NAMES
 
 KEYS = {"project", "engine", "board", "samples", "verdict", "ladder"}
-STEP_KEYS = {"step", "accuracy", "ci95", "agreement", "snr_db", "psnr_db", "l1"}
+STEP_KEYS = {
+    "step",
+    "unusable",
+    "accuracy",
+    "ci95",
+    "agreement",
+    "snr_db",
+    "psnr_db",
+    "l1",
+}
 NEW_STEP_KEYS = {"drop", "drop_ci95", "top_k", "per_class", "cosine"}
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stages.check.ladder import Floats, Step, decide, rank
 from stages.intervals import paired_drop, wilson
-from stages.verdict import failures, ladder_text, notes, summary_line
+from stages.verdict import failures, ladder_text, notes, summary_line, unusable
 
 CLASSES = 4
 
@@ -91,6 +91,22 @@ def test_a_step_that_does_not_differ_has_no_ratio() -> None:
     row = fed(same, same, None).row(is_first=False)
     assert (row["agreement"], row["l1"]) == (1.0, 0.0)
     assert (row["snr_db"], row["psnr_db"]) == (None, None)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_output_that_is_no_number_is_far_off_and_told(value: float) -> None:
+    expected = outputs(0, 5, 1)
+    found = expected.copy()
+    found[3, 0, 2] = value
+    step = fed(found, expected, np.zeros(5, np.int64))
+    row: dict[str, Any] = step.row(is_first=False)
+    assert row["unusable"] == 1
+    assert row["snr_db"] < -700
+    assert all(np.isfinite(row[key]) for key in ("psnr_db", "l1", "cosine"))
+    first = fed(expected, expected, np.zeros(5, np.int64)).row(is_first=True)
+    assert unusable([first, row]) == [
+        "step device gives NaN or infinity for 1 sample(s)"
+    ]
 
 
 def test_a_silent_first_step_has_no_ratio() -> None:
