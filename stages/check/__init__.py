@@ -58,8 +58,8 @@ def run(job: "Job") -> "Metrics":
     manifest = Manifest.from_json(job.input("compile/manifest.json").read_bytes())
     _require_judgeable(job, manifest, test)
     receipt = read_json(job.input("flash/receipt.json"))
-    with opened(job, receipt.get("entry")) as board:
-        if receipt.get("mode") == "ram":
+    with opened(job, receipt["entry"]) as board:
+        if receipt["mode"] == "ram":
             board.load(kmodel)
         else:
             _load(board, receipt["slot"], kmodel)
