@@ -16,7 +16,7 @@ import numpy as np
 from k210.manifest import Input
 from stages import dataset, tflite
 from stages.artifacts import read_json, write_json
-from stages.normalize.choice import decide
+from stages.normalize.choice import decide, proven
 from stages.normalize.fidelity import reference
 from stages.normalize.forms import forms
 from stages.normalize.listing import layers, terminal
@@ -46,11 +46,13 @@ def run(job: "Job") -> "Metrics":
         (first, *_) = forms(model)
     spec = dataset.input_of(job.settings.data)
     compiler = _compiler(job, spec, source, first)
-    choice = decide(model, compiler.measure)
-    plan = choice.plan
     pictures = [each[np.newaxis] for each in spec.to_float(compiler.upright)]
-    inputs = adversarial(plan.graph.inputs[0].shape, *spec.range)
-    proof = prove(source.read_bytes(), plan.lowered, [*pictures, *inputs])
+    inputs = [*pictures, *adversarial(first.graph.inputs[0].shape, *spec.range)]
+    choice, proof = proven(
+        decide(model, compiler.measure),
+        lambda plan: prove(source.read_bytes(), plan.lowered, inputs),
+    )
+    plan = choice.plan
     document = _document(plan, table(choice.plans, choice.found), proof)
     document["advice"] = advice(source.read_bytes(), model, plan, compiler)
     job.output("normalize/model.tflite").write_bytes(plan.serialized)

@@ -1,11 +1,13 @@
 """Which plan wins: the fastest of those that are as good as the best."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from k210.errors import ModelError
 from stages.normalize.forms import fallbacks, forms
 from stages.normalize.plans import Figures, Plan
+from stages.normalize.proof import Proof
 
 CLEAN_DB = 40.0
 """A signal-to-noise ratio that is as good as any better one."""
@@ -38,6 +40,12 @@ class Choice:
         """Its figures."""
         return self.found[self.number]
 
+    def without(self, reason: str) -> "Choice":
+        """The choice if the plan that won is refused for that reason."""
+        found = list(self.found)
+        found[self.number] = replace(self.figures, refused=reason)
+        return Choice(self.plans, found, choose(found))
+
 
 def decide(model: Any, measure: Callable[[Plan], Figures]) -> Choice:
     """Measure the plans for a ``ModelT`` and choose.
@@ -53,6 +61,24 @@ def decide(model: Any, measure: Callable[[Plan], Figures]) -> Choice:
         if _best(tried) >= _best(found) + CURED_DB:
             plans, found = plans + further, found + tried
     return Choice(plans, found, choose(found))
+
+
+def proven(choice: Choice, prove: Callable[[Plan], Proof]) -> tuple[Choice, Proof]:
+    """The plan that wins of those that compute what the model does, and its proof.
+
+    Sums in another order round otherwise, which adds up in deep networks: one form may
+    pass the proof's limit where another stays below it.
+
+    Raises:
+        ModelError: none does.
+    """
+    try:
+        return choice, prove(choice.plan)
+    except ModelError as error:
+        rest = choice.without(str(error))
+        if rest.figures.refused is not None:
+            raise
+        return proven(rest, prove)
 
 
 def _best(found: Sequence[Figures]) -> float:

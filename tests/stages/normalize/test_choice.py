@@ -1,10 +1,15 @@
 """Which of several plans wins."""
 
+from collections.abc import Callable, Container
+
+import pytest
 from judged import parsed
 from nets import Net
 
-from stages.normalize.choice import choose, decide
+from k210.errors import ModelError
+from stages.normalize.choice import choose, decide, proven
 from stages.normalize.plans import Figures, Plan
+from stages.normalize.proof import Proof
 
 
 def figures(
@@ -101,3 +106,36 @@ def test_where_every_plan_is_wrong_a_last_resort_is_tried() -> None:
 
 def test_a_model_that_is_noisy_in_every_form_stays_as_it_is() -> None:
     assert decided(as_it_is=15, apart=19) == "as it is"
+
+
+NET = Net((16, 16, 3))
+MODEL = NET.bytes(NET.convolve(NET.input, 8, 3, 2))
+
+
+def prove_all_but(refused: Container[str]) -> Callable[[Plan], Proof]:
+    def prove(plan: Plan) -> Proof:
+        if plan.name in refused:
+            raise ModelError(f"{plan.name} differs")
+        return Proof(1, 1, 0.0, "", 0.0, 0.0)
+
+    return prove
+
+
+def fastest_first(plan: Plan) -> Figures:
+    return figures(ms=5 if plan.rotation else 10)
+
+
+def test_a_plan_that_fails_the_proof_makes_room_for_the_next() -> None:
+    choice = decide(parsed(MODEL), fastest_first)
+    first = choice.plan.name
+    assert choice.plan.rotation == 180
+    rest, _ = proven(choice, prove_all_but({first}))
+    assert rest.plan.name != first
+    assert rest.found[choice.number].refused == f"{first} differs"
+
+
+def test_where_every_plan_fails_the_proof_the_model_is_refused() -> None:
+    choice = decide(parsed(MODEL), fastest_first)
+    names = {plan.name for plan in choice.plans}
+    with pytest.raises(ModelError, match="differs"):
+        proven(choice, prove_all_but(names))
