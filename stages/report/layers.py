@@ -71,6 +71,11 @@ class Layer(Placed):
         return tuple(pixels[side] for side in ("top", "bottom", "left", "right"))
 
     @property
+    def strided(self) -> bool:
+        """Whether the kernel takes steps of more than a pixel."""
+        return any(step != 1 for step in self.record["stride"])
+
+    @property
     def dilated(self) -> bool:
         """Whether the kernel has holes."""
         return any(step != 1 for step in self.record["dilation"])

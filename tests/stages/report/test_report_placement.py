@@ -12,7 +12,7 @@ def test_convolutions_that_cost_the_cpu_are_marked(draw: Draw) -> None:
     words = text(page)
     assert "The CPU has work with 1 of 2 convolutions" in words
     assert (
-        "1conv2d_132×48×1 → 16×24×163×32×2 SAME0102KPU + CPUbecause of kpu+cpu" in words
+        "1conv2d_132×48×1 → 16×24×163×3stride 2×2 SAME0102KPU + CPUbecause of kpu+cpu" in words
     )
     assert f'title="{FUSED}"' in page
     assert page.count('<tr class="costly">') == 1
@@ -49,10 +49,10 @@ def test_repairs_are_listed_with_all_their_fields(draw: Draw) -> None:
     content = artifacts()
     content["compile/placement.json"]["repairs"] = [
         {"kind": "slope", "ops": ["k0.1", "k0.2"], "segment": 3},
-        {"kind": "minimum", "ops": ["k0.1"], "what": "entry 0"},
+        {"kind": "minimum", "ops": ["k0.1"], "what": {"y": -9, "entry": 0}},
     ]
     words = text(draw(content))
-    assert "kindopssegmentwhat slopek0.1, k0.23 minimumk0.1entry 0" in words
+    assert "kindopssegmentwhat slopek0.1, k0.23 minimumk0.1y -9, entry 0" in words
     assert "the compile stage repaired 1 wrapped slope" in words
 
 
