@@ -12,7 +12,8 @@ def test_convolutions_that_cost_the_cpu_are_marked(draw: Draw) -> None:
     words = text(page)
     assert "The CPU has work with 1 of 2 convolutions" in words
     assert (
-        "1conv2d_132×48×1 → 16×24×163×3stride 2×2 SAME0102KPU + CPUbecause of kpu+cpu" in words
+        "1conv2d_132×48×1 → 16×24×163×3stride 2×2 SAME0102KPU + CPU"
+        "because of kpu+cpu" in words
     )
     assert f'title="{FUSED}"' in page
     assert page.count('<tr class="costly">') == 1
