@@ -4,6 +4,7 @@ The normalize stage tries its plans in just the form in which the compile stage 
 deploy one of them. nncase runs in a child process with a time limit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from k210.kmodel import KmodelError, Repair
 from stages import tflite
 from stages.memory import no_room, require_room
 from stages.nncase_child import NoRoom, OpNames, Request, Result, prepare
+from stages.outputs import output_order
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,34 @@ def compiled(request: Request, log: Path, what: str, timeout: float) -> Compiled
             result: Result = child.ask(request, timeout)
         except NoRoom:
             raise ModelError(no_room(model)) from None
-    return Compiled(*repaired(result.kmodel), result.op_names)
+    return Compiled(*repaired(result.kmodel, request), result.op_names)
 
 
-def repaired(data: bytes) -> tuple[bytes, tuple[Repair, ...]]:
+def repaired(data: bytes, request: Request) -> tuple[bytes, tuple[Repair, ...]]:
     """The kmodel as nncase should have written it, and what was repaired.
 
+    Args:
+        data: what nncase wrote.
+        request: what it was asked for.
+
     Raises:
-        ModelError: it is not whole.
+        ModelError: it is not whole, or has other outputs than the model.
     """
     try:
-        return kmodel.repair(data)
+        mended, repairs = kmodel.repair(data)
     except KmodelError as error:
         raise ModelError(
             f"nncase made a kmodel that its own runtime would refuse ({error}); it "
             "does so for an unpadded convolution whose map a KPU layer and the CPU "
             "both read: pad that convolution, or use its map once"
         ) from None
+    order = output_order(kmodel.parse(mended), request)
+    if order == sorted(order):
+        return mended, repairs
+    what = f"outputs that nncase listed as {_numbers(order)} are in the model's order"
+    return kmodel.with_outputs(mended, order), (*repairs, Repair("outputs", (), what))
+
+
+def _numbers(order: Sequence[int]) -> str:
+    """The model's numbers of the outputs, as the kmodel has them."""
+    return ", ".join(str(order.index(number)) for number in range(len(order)))

@@ -26,7 +26,7 @@ from stages.normalize.proof import Proof, adversarial, prove
 COUNT = 3
 
 
-Mend = Callable[[bytes], bytes]
+Mend = Callable[[bytes, Request], bytes]
 """What becomes of a kmodel of nncase's before it runs."""
 
 
@@ -45,9 +45,8 @@ class Judge:
     def _compile(self, model: bytes, samples: NDArray[np.uint8]) -> bytes:
         if self._child is None:
             self._child = Child(prepare, (), self._log, "nncase")
-        request = Request(model, samples, "no_clip", False, (0.0, 1.0))
         try:
-            result: Result = self._child.ask(request, 120)
+            result: Result = self._child.ask(_request(model, samples), 120)
         except (ChildCrashed, ChildTimeout):
             self.close()
             raise
@@ -55,7 +54,7 @@ class Judge:
 
     def alone(self, model: bytes) -> Figures:
         """The model as nncase compiles it without our help."""
-        return self._judge(model, model, False, kmodel.canonical)
+        return self._judge(model, model, False, lambda data, _: kmodel.canonical(data))
 
     def simulated(self, model: bytes) -> float:
         """The same model's decibels in nncase's own simulator.
@@ -74,7 +73,12 @@ class Judge:
     def normalized(self, model: bytes, plan: Plan) -> Figures:
         """A plan for the model, repaired as the compile stage does."""
         turn = plan.rotation == 180
-        return self._judge(model, plan.serialized, turn, lambda data: repaired(data)[0])
+        return self._judge(
+            model,
+            plan.serialized,
+            turn,
+            lambda data, request: repaired(data, request)[0],
+        )
 
     def best(self, model: bytes) -> tuple[Plan, Figures, Proof]:
         """The plan that wins, as the stage would choose, and its proof."""
@@ -101,12 +105,16 @@ class Judge:
         graph = read(parsed(original))
         samples = pictures(graph)
         fed = np.ascontiguousarray(np.flip(samples, (2, 3)) if turn else samples)
-        found = kmodel.parse(mend(self._compile(model, fed)))
+        found = kmodel.parse(mend(self._compile(model, fed), _request(model, fed)))
         outputs = Reference(found).infer_many([each.tobytes() for each in fed])
         rotations = [turn and each.spatial for each in graph.outputs]
         expected = turned(_expected(original, samples), rotations)
         noise = decibels(expected, list(outputs))
         return replace(figures(found), snr_db=noise)
+
+
+def _request(model: bytes, samples: NDArray[np.uint8]) -> Request:
+    return Request(model, samples, "no_clip", False, (0.0, 1.0))
 
 
 def _expected(model: bytes, samples: NDArray[np.uint8]) -> list[Outputs]:

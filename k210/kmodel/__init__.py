@@ -28,6 +28,7 @@ from k210.kmodel.layer import (
     Segment,
 )
 from k210.kmodel.model import Kmodel, Memory, Op, parse
+from k210.kmodel.outputs import with_outputs
 from k210.kmodel.parts import part_at
 from k210.kmodel.repair import Jump, Repair, jumps, repair
 from k210.kmodel.tensor_ops import (
@@ -80,4 +81,5 @@ __all__ = [
     "parse",
     "part_at",
     "repair",
+    "with_outputs",
 ]

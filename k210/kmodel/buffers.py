@@ -16,6 +16,9 @@ MAX_RANK = 8
 
 Shape = tuple[int, ...]
 
+RANGE_BYTES = 12
+"""A memory range in the file: place, element type, module, start, size."""
+
 
 class Location(IntEnum):
     """The memory a range lives in; each module has its own RDATA and DATA."""
@@ -135,7 +138,7 @@ def kpu_buffer(offset: int, shape: Shape) -> Buffer:
 
 
 def read_range(reader: Reader, field: str) -> MemoryRange:
-    """Read the 12 bytes of a memory range."""
+    """Read the RANGE_BYTES of a memory range."""
     location = reader.u8(f"location of {field}")
     place = reader.choice(Location, location, 1, f"location of {field}")
     number = reader.u8(f"datatype of {field}")

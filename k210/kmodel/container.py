@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from k210.kmodel.binary import KmodelError, Reader, disjoint
 from k210.kmodel.buffers import (
     KPU_RAM_BYTES,
+    RANGE_BYTES,
     Location,
     Shape,
     Tensor,
@@ -22,7 +23,7 @@ _MAGIC = b"LDMK"
 _VERSION = 5
 _HEADER_BYTES = 32
 _MODULE_HEADER_BYTES = 48
-_FUNCTION_HEADER_BYTES = 32
+FUNCTION_HEADER_BYTES = 32
 _SECTION_HEADER_BYTES = 32
 _MEMPOOL_BYTES = 8
 _MAX_TENSORS = 255  # what a call, which counts them in a byte, can pass
@@ -141,7 +142,7 @@ def _read_module(outer: Reader, index: int) -> Module:
     pools = reader.count(_MEMPOOL_BYTES, "mempools")
     reader.constant(0, "shared_mempools")  # counted, but never written, by nncase
     reader.constant(len(_SECTIONS), "sections")
-    functions = reader.count(_FUNCTION_HEADER_BYTES, "functions")
+    functions = reader.count(FUNCTION_HEADER_BYTES, "functions")
     reader.constant(0, "reserved0")
     mempools = _read_mempools(reader, pools, kind)
     bodies = tuple(_read_function(reader, number) for number in range(functions))
@@ -208,7 +209,7 @@ def _read_mempools(reader: Reader, count: int, kind: str) -> tuple[Mempool, ...]
 
 def _read_function(reader: Reader, index: int) -> Function:
     start = reader.position
-    reader.constant(_FUNCTION_HEADER_BYTES, f"header_size of function {index}")
+    reader.constant(FUNCTION_HEADER_BYTES, f"header_size of function {index}")
     size = reader.u32(f"size of function {index}")
     input_pool = reader.u32(f"input_pool_size of function {index}")
     output_pool = reader.u32(f"output_pool_size of function {index}")
@@ -248,7 +249,7 @@ def _read_tensors(
         shapes.append(read_shape(reader, rank, f"shape of {kind} {index}"))
     tensors = tuple(Tensor(*pair) for pair in zip(ranges, shapes, strict=True))
     for index, tensor in enumerate(tensors):
-        _check_tensor(tensor, location, pool, start + 12 * index)
+        _check_tensor(tensor, location, pool, start + RANGE_BYTES * index)
     if not disjoint([(each.start, each.end) for each in ranges]):
         raise KmodelError(start, f"two {kind}s of {reader.what} overlap")
     return tensors

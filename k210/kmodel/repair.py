@@ -20,9 +20,9 @@ Entry = dict[str, int]
 class Repair:
     """One thing that was mended.
 
-    `kind` is "slope", "minimum" or "canonical"; `ops` the layers whose table it was,
-    none for the whole file. `segment` is the table's, `before` and `after` what it
-    held and holds.
+    `kind` is "slope", "minimum", "canonical" or, by who knows the model, "outputs";
+    `ops` the layers whose table it was, none for the whole file. `segment` is the
+    table's, `before` and `after` what it held and holds.
     """
 
     kind: str

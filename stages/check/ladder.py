@@ -6,6 +6,7 @@ from math import log10, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from k210.errors import ModelError
 from stages.intervals import paired_drop, wilson
 
 Floats = NDArray[np.float32]
@@ -56,7 +57,11 @@ class Step:
     def add(
         self, outputs: list[Floats], first: list[Floats], label: int | None
     ) -> None:
-        """Count one sample: this step's outputs, the first step's, the label."""
+        """Count one sample: this step's outputs, the first step's, the label.
+
+        Raises:
+            ModelError: they have other shapes than the first step's.
+        """
         self.samples += 1
         self.unusable += not all(np.isfinite(output).all() for output in outputs)
         outputs = [np.nan_to_num(output, nan=LOWEST) for output in outputs]
@@ -85,6 +90,12 @@ class Step:
     def _compare(self, outputs: list[Floats], first: list[Floats]) -> None:
         power, expected_power, product = 0.0, 0.0, 0.0
         for output, expected in zip(outputs, first, strict=True):
+            if output.shape != expected.shape:
+                raise ModelError(
+                    f"step {self.name} gives an output of shape {output.shape} where "
+                    f"the first step gives {expected.shape}; take out the outputs that "
+                    "are not needed"
+                )
             difference = output.astype(np.float64) - expected
             power += float(np.square(output, dtype=np.float64).sum())
             expected_power += float(np.square(expected, dtype=np.float64).sum())

@@ -171,7 +171,7 @@ class Trials:
         samples = self._calibration(way.samples)
         model = self._model(way)
         request = Request(model, samples, way.method, way.mse_weights, self._limits)
-        data, _ = repaired(self._ask(request, limit).kmodel)
+        data, _ = repaired(self._ask(request, limit).kmodel, request)
         parsed = kmodel.parse(data)
         require_fit(parsed)
         require_sound(parsed)

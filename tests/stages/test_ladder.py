@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from k210.errors import ModelError
 from stages.check.ladder import Floats, Step, decide, rank
 from stages.intervals import paired_drop, wilson
 from stages.verdict import failures, ladder_text, notes, summary_line, unusable
@@ -107,6 +108,12 @@ def test_an_output_that_is_no_number_is_far_off_and_told(value: float) -> None:
     assert unusable([first, row]) == [
         "step device gives NaN or infinity for 1 sample(s)"
     ]
+
+
+def test_outputs_of_other_shapes_are_not_compared() -> None:
+    step = Step("device", CLASSES)
+    with pytest.raises(ModelError, match=r"device gives an output of shape \(1, 3\)"):
+        step.add([SCORES], [SCORES[:, :1]], 1)
 
 
 def test_a_silent_first_step_has_no_ratio() -> None:
