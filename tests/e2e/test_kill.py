@@ -28,7 +28,7 @@ ALL_KILLS = [
     ("compile", "nncase"),
     ("compile", "doit"),
     ("flash", "group"),
-    ("check", "nncase"),
+    ("check", "stage"),
     ("check", "doit"),
     ("report", "stage"),
 ]
