@@ -10,15 +10,24 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("K210_TEST_DATA", ROOT.parent / "shared" / "data"))
+DATA = Path(os.environ.get("K210_DATA", ROOT.parent / "shared" / "data"))
 """Models and data that are not part of this tree."""
+
+SIGN_DIGITS = DATA / "sign-digits"
+"""Photographs of hand signs: train/CLASS and test/CLASS."""
+
+
+def require_sign_digits() -> None:
+    """Skip the test where the photographs are not at hand."""
+    if not SIGN_DIGITS.is_dir():
+        pytest.skip("no photographs: set K210_DATA to the folder with sign-digits")
 
 
 def mlperf_tiny(name: str) -> Path:
     """A model of MLPerf Tiny; skips the test where it is not at hand."""
     path = DATA / "mlperf-tiny" / name
     if not path.exists():
-        pytest.skip(f"{path} is missing; K210_TEST_DATA names the folder above")
+        pytest.skip(f"{path} is missing; K210_DATA names the folder above")
     return path
 
 

@@ -1,12 +1,12 @@
 """Folders and CSVs of pictures, split and prepared as the settings say."""
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from foreign import SIGN_DIGITS, require_sign_digits
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -336,11 +336,8 @@ def test_validation_is_drawn_from_training_only(marks: list[str], seed: int) -> 
 
 
 def photographs() -> Path:
-    shared = Path(__file__).parents[2].parent / "shared" / "data"
-    root = Path(os.environ.get("K210_DATA", shared)) / "sign-digits"
-    if not root.is_dir():
-        pytest.skip("no photographs: set K210_DATA to the folder with sign-digits")
-    return root
+    require_sign_digits()
+    return SIGN_DIGITS
 
 
 def test_photographs_in_folders_load_as_they_are() -> None:

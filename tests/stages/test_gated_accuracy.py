@@ -1,7 +1,6 @@
 """Trained networks with hard-sigmoid gates: nncase alone ruins them, we do not."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from bare import Samples, ask, compiled, simulated
 from conftest import REPOSITORY, Checkout, make_checkout
+from foreign import DATA, require_sign_digits
 
 from k210 import kmodel
 from k210.manifest import Input
@@ -18,7 +18,6 @@ from stages import dataset, project
 
 POINT = 0.01
 STAGES = ("train", "export", "normalize", "quantize", "compile", "flash", "check")
-SHARED = REPOSITORY.parent / "shared" / "data"
 HOUR_S = 3600
 
 GATED = """\
@@ -98,10 +97,8 @@ class Trained:
 def test_a_mobilenetv3_keeps_its_accuracy_on_photographs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = Path(os.environ.get("K210_DATA", SHARED))
-    if not (data / "sign-digits").is_dir():
-        pytest.skip("no photographs: set K210_DATA to the folder with sign-digits")
-    monkeypatch.setenv("K210_DATA", str(data))
+    require_sign_digits()
+    monkeypatch.setenv("K210_DATA", str(DATA))
     checkout = make_checkout(tmp_path / "checkout", "{}\n")
     for name in ("sign-digits", "mobilenetv3"):
         source = REPOSITORY / "projects" / f"{name}.yaml"

@@ -71,7 +71,7 @@ def test_visual_wake_words_of_mlperf_tiny_becomes_a_keras_network(
     cases: dict[str, Case],
 ) -> None:
     if not VWW.exists():
-        pytest.skip(f"{VWW} is missing; K210_TEST_DATA names the folder above")
+        pytest.skip(f"{VWW} is missing; K210_DATA names the folder above")
     assert cases["vww"]["difference"] < 1e-5
     assert len(cases["vww"]["lines"]) == 29  # 28 layers and the comparison
     assert "set model.activation: relu" in cases["vww, relu6"]["error"]

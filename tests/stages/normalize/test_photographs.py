@@ -1,7 +1,6 @@
 """Networks trained on photographs of hand signs keep what they have learnt."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import make_checkout
+from foreign import SIGN_DIGITS, require_sign_digits
 from numpy.typing import NDArray
 
 from stages import dataset, project
 from stages.interpret import Interpreter
-
-DATA = Path(os.environ.get("K210_DATA", "missing")) / "sign-digits"
 
 PATIENCE_S = 1800
 """For one stage: the training takes two minutes on an idle machine."""
@@ -38,15 +36,15 @@ pytestmark = [
     pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter"),
     pytest.mark.long,
     pytest.mark.timeout(3600),
-    pytest.mark.skipif(not DATA.is_dir(), reason="$K210_DATA holds no sign-digits"),
 ]
 
 
 @pytest.fixture(scope="module")
 def signs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a project with TensorFlow's SAME padding leaves, up to the check."""
+    require_sign_digits()
     root = tmp_path_factory.mktemp("signs") / "checkout"
-    checkout = make_checkout(root, PROJECT.format(data=DATA))
+    checkout = make_checkout(root, PROJECT.format(data=SIGN_DIGITS))
     stages = ("train", "export", "normalize", "quantize", "compile", "flash", "check")
     for stage in stages:
         command = [sys.executable, "-m", "stages", stage]
