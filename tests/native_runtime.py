@@ -27,7 +27,7 @@ FLAGS = (
     f"-I{FIRMWARE / 'include'}",
 )
 KPU_RAM = 2 * 1024 * 1024
-PRIVATE_WORDS = 2560
+PRIVATE_WORDS = 1744
 TYPES: dict[int, np.dtype[Any]] = {
     number: np.dtype(kind)
     for number, kind in ((0, np.int8), (4, np.uint8), (9, np.float32))

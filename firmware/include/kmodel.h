@@ -107,7 +107,7 @@ struct kmodel_tensor {
 };
 
 /** Room for the interpreter; nothing in it is for the caller. */
-#define KMODEL_PRIVATE_WORDS 2560u
+#define KMODEL_PRIVATE_WORDS 1744u
 
 /** A loaded model. The caller owns it; it may be moved only by loading again. */
 struct kmodel {

@@ -104,47 +104,74 @@ static void quantize_row(const struct km_op *op, const uint8_t *in, ptrdiff_t in
 
 /*
  * What is quantized was mostly dequantized before and has few values: remembering what
- * each became is quicker than computing it. An entry holds the bits of a float in its
- * upper half and what it became in its lowest byte; its place follows from the bits.
+ * each became is quicker than computing it. Its place follows from the bits of a float:
+ * exponent and leading mantissa, which tell multiples of one scale apart.
  */
-static uint64_t remembered(uint32_t bits, uint8_t value) {
-    return (uint64_t)bits << 32 | value;
+enum { LEADING_AT = 15, OFFSET_AT = LEADING_AT - 2, FOLD = 6, VALUE_AT = LEADING_AT };
+
+static uint32_t *entry_of(uint32_t *memo, uint64_t bits) {
+    const uint64_t last = (KM_MEMO - 1) * sizeof *memo;
+    uint64_t folded = bits ^ bits >> FOLD;
+    return (uint32_t *)(void *)((uint8_t *)memo + (folded >> OFFSET_AT & last));
 }
 
-/* Exponent and leading mantissa, which tell multiples of one scale apart. */
-static uint32_t place_of(uint32_t bits) {
-    uint32_t leading = bits >> 15;
-    return (leading ^ leading >> 6) & (KM_MEMO - 1);
+/*
+ * An entry is the bits of a float, but for those that its place and the others tell;
+ * among them stands what the float became.
+ */
+#define KEY_MASK (~((KM_MEMO - 1u) << LEADING_AT))
+
+_Static_assert(KM_MEMO > UINT8_MAX, "a byte has room where the place tells the bits");
+
+static uint32_t remembered(uint32_t bits, uint8_t value) {
+    return (bits & KEY_MASK) | (uint32_t)value << VALUE_AT;
 }
 
-static uint8_t look_up(const struct km_op *op, uint32_t bits) {
-    uint64_t *entry = &op->memo[place_of(bits)];
-    if (*entry >> 32 != bits) {
-        float value;
-        memcpy(&value, &bits, sizeof value);
-        *entry = remembered(bits, quantize(op, value));
+/* Looks up floats one by one, and computes what is not remembered. */
+__attribute__((noinline)) static void
+look_up(const struct km_op *op, const aliased_u32 *in, uint8_t *out, uint32_t count) {
+    for (; count > 0; count--, in++, out++) {
+        uint32_t bits = *in;
+        uint32_t *entry = entry_of(op->memo, bits);
+        if (((*entry ^ bits) & KEY_MASK) != 0) {
+            float value;
+            memcpy(&value, &bits, sizeof value);
+            *entry = remembered(bits, quantize(op, value));
+        }
+        *out = (uint8_t)(*entry >> VALUE_AT);
     }
-    return (uint8_t)*entry;
 }
 
 static void quantize_dense_row(const struct km_op *op, const aliased_u32 *in,
                                uint8_t *out, uint32_t count) {
-    const uint64_t *memo = op->memo;
-    for (; count >= 4; count -= 4, in += 4, out += 4) {
-        uint32_t a = in[0], b = in[1], c = in[2], d = in[3];
-        uint64_t p = memo[place_of(a)], q = memo[place_of(b)], r = memo[place_of(c)],
-                 s = memo[place_of(d)];
-        uint64_t wrong =
-            ((p >> 32) ^ a) | ((q >> 32) ^ b) | ((r >> 32) ^ c) | ((s >> 32) ^ d);
-        if (wrong != 0) {
-            p = look_up(op, a), q = look_up(op, b);
-            r = look_up(op, c), s = look_up(op, d);
+    uint32_t *memo = op->memo;
+    const aliased_u32 *end = in + (count & ~3u);
+    for (; in != end; in += 4, out += 4) {
+        uint64_t a = in[0], b = in[1], c = in[2], d = in[3];
+        uint64_t p = *entry_of(memo, a), q = *entry_of(memo, b), r = *entry_of(memo, c),
+                 s = *entry_of(memo, d);
+        uint64_t wrong = (p ^ a) | (q ^ b) | (r ^ c) | (s ^ d);
+        if ((wrong & KEY_MASK) == 0) {
+            out[0] = (uint8_t)(p >> VALUE_AT), out[1] = (uint8_t)(q >> VALUE_AT);
+            out[2] = (uint8_t)(r >> VALUE_AT), out[3] = (uint8_t)(s >> VALUE_AT);
+        } else {
+            look_up(op, in, out, 4);
         }
-        out[0] = (uint8_t)p, out[1] = (uint8_t)q;
-        out[2] = (uint8_t)r, out[3] = (uint8_t)s;
     }
-    while (count-- > 0) {
-        *out++ = look_up(op, *in++);
+    look_up(op, in, out, count & 3u);
+}
+
+/*
+ * Begin with the floats whose places tell all bits that are not 0. They are from 0 to
+ * 2^-119: times any scale that is less than this limit they are so near to 0 that all
+ * become what 0 becomes.
+ */
+static const float MEMO_SCALES = 0x1p32f;
+
+static void start_memo(const struct km_op *op) {
+    uint32_t zero = remembered(0, quantize(op, 0));
+    for (uint32_t i = 0; i < KM_MEMO; i++) {
+        op->memo[i] = zero;
     }
 }
 
@@ -155,15 +182,13 @@ void km_quantize(const struct km_op *op) {
     km_loop_add(&loop, op->out.data, op->out.strides, 1);
     km_loop_begin(&loop);
     bool dense = loop.step[0] == (ptrdiff_t)sizeof(float) && loop.step[1] == 1;
-    bool many = op->work >= KM_MEMO;
-    if (dense && many) {
-        uint64_t zero = remembered(0, quantize(op, 0));
-        for (uint32_t i = 0; i < KM_MEMO; i++) {
-            op->memo[i] = zero;
-        }
+    bool remember = dense && op->work >= KM_MEMO && op->scale < MEMO_SCALES &&
+                    op->scale > -MEMO_SCALES;
+    if (remember) {
+        start_memo(op);
     }
     do {
-        if (dense && many) {
+        if (remember) {
             quantize_dense_row(op, (const aliased_u32 *)loop.at[0], loop.at[1],
                                loop.row);
         } else {

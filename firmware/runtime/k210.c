@@ -170,7 +170,7 @@ static enum kmodel_status step(struct km_k210 *decoder) {
 
 enum kmodel_status km_k210_run(struct km_state *state, uint32_t number,
                                const struct km_argument *inputs,
-                               const struct km_argument *outputs) {
+                               const struct kmodel_view *outputs) {
     uint32_t start = state->k210.text + state->callee.entrypoint;
     struct km_reader reader = {state->image, start, start + state->callee.text_size,
                                false};

@@ -14,7 +14,8 @@ struct km_k210 {
     struct km_reader reader;
     uint32_t number;
     uint32_t index;
-    const struct km_argument *inputs, *outputs;
+    const struct km_argument *inputs;
+    const struct kmodel_view *outputs;
 };
 
 /** Whether maps, one per batch, lie within KPU RAM at `start`. */

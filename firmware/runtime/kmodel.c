@@ -14,7 +14,7 @@ enum {
     MAX_CHANNELS = 1024,
     /* Room for clean copies of a layer's activation table and batch norm. */
     TABLE_BYTES = KPU_ACTIVATION_BYTES + MAX_CHANNELS * sizeof(uint64_t),
-    MEMO_BYTES = KM_MEMO * sizeof(uint64_t),
+    MEMO_BYTES = KM_MEMO * sizeof(uint32_t),
     OVERHEAD_BYTES = TABLE_BYTES + MEMO_BYTES,
 };
 
@@ -129,7 +129,7 @@ enum kmodel_status kmodel_infer(struct kmodel *model, const struct kmodel_run *r
     }
     state->run = run;
     state->tables = run->memory;
-    state->memo = (uint64_t *)(void *)(state->tables + TABLE_BYTES);
+    state->memo = (uint32_t *)(void *)(state->tables + TABLE_BYTES);
     state->data = state->tables + OVERHEAD_BYTES;
     state->k210_data = state->data + rounded_up(state->stackvm.data_pool);
     enum kmodel_status status = km_vm_run(state);

@@ -19,7 +19,10 @@ enum km_location {
     KM_KPU = 64,
 };
 
-enum { KM_STACK = 256, KM_REGISTERS = 256, KM_PADDINGS = 8, KM_FUNCTIONS = 1024 };
+enum { KM_STACK = 256, KM_PADDINGS = 8, KM_FUNCTIONS = 1024 };
+
+/** Shape registers: nncase's calls take two for each argument, all else the first 7. */
+enum { KM_REGISTERS = 2 * 2 * KMODEL_MAX_TENSORS };
 
 /** Entries of quantize's memory of results, a power of two. */
 enum { KM_MEMO = 2048 };
@@ -119,13 +122,12 @@ struct km_state {
     uint8_t *data;      /* of stackvm */
     uint8_t *k210_data; /* of k210 */
     uint8_t *tables;    /* clean copies of batch norm and activation tables */
-    uint64_t *memo;     /* KM_MEMO entries */
+    uint32_t *memo;     /* KM_MEMO entries */
 };
 
-/** An argument of a k210 function, as it is bound by a call. */
+/** An input of a k210 function, as it is bound by a call. */
 struct km_argument {
-    uint8_t *data; /* NULL while the model is only checked */
-    bool dense;
+    const uint8_t *data; /* NULL while the model is only checked */
     uint32_t strides[KMODEL_MAX_RANK];
 };
 
@@ -172,7 +174,7 @@ enum kmodel_status km_vm_run(struct km_state *state);
 /** Checks, and runs while state->run is set, state->callee with these arguments. */
 enum kmodel_status km_k210_run(struct km_state *state, uint32_t number,
                                const struct km_argument *inputs,
-                               const struct km_argument *outputs);
+                               const struct kmodel_view *outputs);
 
 /** Adds to the work of an inference; false if it is more than the most. */
 bool km_add_work(struct km_state *state, uint64_t work);

@@ -67,7 +67,7 @@ struct km_op {
     const struct km_register *begins, *steps;   /**< slice */
     const struct km_register *perm;             /**< transpose */
     uint64_t work;
-    uint64_t *memo; /**< quantize: room for KM_MEMO entries */
+    uint32_t *memo; /**< quantize: room for KM_MEMO entries */
 };
 
 void km_copy(const struct km_op *op);

@@ -32,34 +32,55 @@ static bool read_transfer(struct km_k210 *decoder, struct transfer *transfer) {
            transfer->target.type == KMODEL_U8;
 }
 
-/* The argument bound to the input or output that starts where a range does. */
-static const struct km_argument *argument_at(const struct km_k210 *decoder,
-                                             const struct km_range *range,
-                                             const struct km_tensor **tensor) {
+/* A tensor of the function, and what a call has bound to it. */
+struct bound {
+    const struct km_tensor *tensor;
+    const uint8_t *data;
+    const uint32_t *strides;
+};
+
+/* The input or output that starts where a range does; false if there is none. */
+static bool find_bound(const struct km_k210 *decoder, const struct km_range *range,
+                       struct bound *bound) {
     const struct km_function *callee = &decoder->state->callee;
     bool input = range->location == KM_INPUT;
     uint32_t count = input ? callee->inputs : callee->outputs;
     const struct km_tensor *tensors = input ? callee->input : callee->output;
-    for (uint32_t i = 0; i < count; i++) {
-        if (tensors[i].range.start == range->start) {
-            *tensor = &tensors[i];
-            return input ? &decoder->inputs[i] : &decoder->outputs[i];
-        }
+    uint32_t i = 0;
+    while (i < count && tensors[i].range.start != range->start) {
+        i++;
     }
-    return NULL;
+    if (i == count) {
+        return false;
+    }
+    bound->tensor = &tensors[i];
+    bound->data = input ? decoder->inputs[i].data : decoder->outputs[i].data;
+    bound->strides = input ? decoder->inputs[i].strides : decoder->outputs[i].strides;
+    return true;
+}
+
+/* Whether strides are those of a dense tensor, where they matter. */
+static bool is_dense(const struct km_tensor *tensor, const uint32_t *strides) {
+    uint32_t dense[KMODEL_MAX_RANK];
+    bool same = true;
+    km_dense_strides(tensor->shape, tensor->rank, dense);
+    for (uint32_t i = 0; i < tensor->rank; i++) {
+        same &= tensor->shape[i] == 1 || strides[i] == dense[i];
+    }
+    return same;
 }
 
 /* A strided argument can only be read or written as the tensor that it is. */
-static bool use_strides(const struct km_argument *argument,
-                        const struct km_tensor *tensor, const uint32_t *shape,
+static bool use_strides(const struct bound *bound, const uint32_t *shape,
                         const uint32_t *strides, struct plain *plain) {
-    if (argument->dense) {
+    const struct km_tensor *tensor = bound->tensor;
+    if (is_dense(tensor, bound->strides)) {
         memcpy(plain->strides, strides, sizeof plain->strides);
         return true;
     }
     uint32_t dense[KM_NCHW];
     km_dense_strides(shape, KM_NCHW, dense);
-    memcpy(plain->strides, argument->strides, sizeof plain->strides);
+    memcpy(plain->strides, bound->strides, sizeof plain->strides);
     return tensor->rank == KM_NCHW && memcmp(tensor->shape, shape, sizeof dense) == 0 &&
            memcmp(strides, dense, sizeof dense) == 0;
 }
@@ -83,14 +104,13 @@ static bool find_plain(const struct km_k210 *decoder, const struct km_range *ran
     }
     bool allowed =
         range->location == KM_OUTPUT || (range->location == KM_INPUT && !write);
-    const struct km_tensor *tensor = NULL;
-    const struct km_argument *argument =
-        allowed ? argument_at(decoder, range, &tensor) : NULL;
-    if (argument == NULL || extent > tensor->range.size) {
+    struct bound bound;
+    if (!allowed || !find_bound(decoder, range, &bound) ||
+        extent > bound.tensor->range.size) {
         return false;
     }
-    plain->data = argument->data;
-    return use_strides(argument, tensor, shape, strides, plain);
+    plain->data = (uint8_t *)(uintptr_t)bound.data;
+    return use_strides(&bound, shape, strides, plain);
 }
 
 /* Maps, one per batch, in KPU RAM: checked to lie within it. */

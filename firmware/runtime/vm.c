@@ -187,12 +187,13 @@ static void load_address(struct km_vm *vm) {
 }
 
 static void store_shape(struct km_vm *vm) {
-    struct km_register *target = &vm->state->shapes[km_u8(&vm->reader)];
+    uint32_t number = km_u8(&vm->reader);
     uint32_t rank = km_u8(&vm->reader);
-    if (rank > KMODEL_MAX_RANK) {
+    if (number >= KM_REGISTERS || rank > KMODEL_MAX_RANK) {
         km_fail(vm, KMODEL_TOO_BIG);
         return;
     }
+    struct km_register *target = &vm->state->shapes[number];
     for (uint32_t i = rank; i-- > 0;) {
         target->value[i] = km_pop_integer(vm);
     }
@@ -213,55 +214,48 @@ static void store_paddings(struct km_vm *vm) {
     target->rank = (int32_t)rank;
 }
 
-/* The type and all views of a call's argument, which must suit the callee's tensor. */
+/* A call's argument, which must suit the callee's tensor. */
 static void pop_argument(struct km_vm *vm, const struct km_tensor *tensor,
-                         enum km_access access, struct km_argument *argument) {
+                         enum km_access access, struct km_view *view) {
     const struct km_register *strides =
         km_register_at(vm, (uint32_t)km_pop_integer(vm));
     const struct km_register *shape = km_register_at(vm, (uint32_t)km_pop_integer(vm));
     int32_t type = km_pop_integer(vm);
     struct km_value address = km_pop_address(vm);
-    struct km_view view = {.rank = 0};
     uint32_t dims[KMODEL_MAX_RANK];
+    *view = (struct km_view){.rank = 0};
     uint32_t rank = km_as_shape(vm, shape, dims);
     bool same = rank == tensor->rank && type == tensor->range.type &&
                 memcmp(dims, tensor->shape, rank * sizeof dims[0]) == 0;
     km_require(vm, same, KMODEL_BAD_OPERANDS);
-    km_make_view(vm, &view, address, tensor->range.type, dims, rank, strides, access);
-    if (vm->status != KMODEL_OK) {
-        return;
-    }
-    argument->data = view.data;
-    km_dense_strides(dims, rank, argument->strides);
-    argument->dense = true;
-    for (uint32_t i = 0; i < rank; i++) {
-        bool matters = dims[i] > 1;
-        argument->dense &= !matters || argument->strides[i] == view.strides[i];
-        argument->strides[i] = view.strides[i];
-    }
+    km_make_view(vm, view, address, tensor->range.type, dims, rank, strides, access);
 }
 
-static void report_call(const struct km_state *state,
-                        const struct km_argument *outputs) {
-    const struct km_function *callee = &state->callee;
-    static const struct kmodel_view none;
-    struct kmodel_view views[KMODEL_MAX_TENSORS];
-    for (uint32_t i = 0; i < callee->outputs; i++) {
-        const struct km_tensor *tensor = &callee->output[i];
-        views[i] = none;
-        views[i].data = outputs[i].data;
-        views[i].type = (enum kmodel_type)tensor->range.type;
-        views[i].rank = tensor->rank;
-        memcpy(views[i].shape, tensor->shape, sizeof tensor->shape);
-        memcpy(views[i].strides, outputs[i].strides, sizeof outputs[i].strides);
-    }
-    km_tell(state, KMODEL_ENTRY, state->op_index, views, callee->outputs);
+static void pop_output(struct km_vm *vm, const struct km_tensor *tensor,
+                       struct kmodel_view *output) {
+    struct km_view view;
+    pop_argument(vm, tensor, KM_WRITE, &view);
+    output->data = view.data;
+    output->type = (enum kmodel_type)tensor->range.type;
+    output->rank = view.rank;
+    output->map = false;
+    memcpy(output->shape, view.shape, sizeof view.shape);
+    memcpy(output->strides, view.strides, sizeof view.strides);
+}
+
+static void pop_input(struct km_vm *vm, const struct km_tensor *tensor,
+                      struct km_argument *input) {
+    struct km_view view;
+    pop_argument(vm, tensor, KM_READ, &view);
+    input->data = view.data;
+    memcpy(input->strides, view.strides, sizeof view.strides);
 }
 
 static void call(struct km_vm *vm) {
     struct km_state *state = vm->state;
     struct km_function *callee = &state->callee;
-    struct km_argument inputs[KMODEL_MAX_TENSORS], outputs[KMODEL_MAX_TENSORS];
+    struct km_argument inputs[KMODEL_MAX_TENSORS];
+    struct kmodel_view outputs[KMODEL_MAX_TENSORS];
     uint32_t number = km_u32(&vm->reader);
     uint16_t module = km_u16(&vm->reader);
     uint8_t sources = km_u8(&vm->reader);
@@ -283,10 +277,10 @@ static void call(struct km_vm *vm) {
         return;
     }
     for (uint32_t i = targets; i-- > 0;) {
-        pop_argument(vm, &callee->output[i], KM_WRITE, &outputs[i]);
+        pop_output(vm, &callee->output[i], &outputs[i]);
     }
     for (uint32_t i = sources; i-- > 0;) {
-        pop_argument(vm, &callee->input[i], KM_READ, &inputs[i]);
+        pop_input(vm, &callee->input[i], &inputs[i]);
     }
     if (vm->status != KMODEL_OK) {
         return;
@@ -299,9 +293,7 @@ static void call(struct km_vm *vm) {
         return;
     }
     state->error_offset = offset;
-    if (state->run != NULL && state->run->hook != NULL) {
-        report_call(state, outputs);
-    }
+    km_tell(state, KMODEL_ENTRY, state->op_index, outputs, targets);
 }
 
 static void tensor(struct km_vm *vm) {

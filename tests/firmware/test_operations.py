@@ -285,6 +285,30 @@ def test_an_operation_gives_what_the_reference_gives(
     compare(name, data.draw, seed)
 
 
+@pytest.mark.parametrize("scale", [3.0, -70.0, 2.0**31, 2.0**126])
+@pytest.mark.parametrize("bias", [0.0, 0.5, 3.25])
+def test_quantize_tells_all_floats_apart(scale: float, bias: float) -> None:
+    """The smallest, those that differ in a bit, and others; each of them twice."""
+    rng = np.random.default_rng(1)
+    bits = rng.integers(0, 1 << 32, ROOM // 8, np.uint32)
+    bits[: 1 << 11] = np.arange(1 << 11) << 15
+    flipped = rng.integers(0, 32, 1 << 12, np.uint32)
+    bits[1 << 12 :] = np.float32(1.7).view(np.uint32) ^ np.uint32(1) << flipped
+    values = np.tile(bits, 2).view(np.float32)
+    with np.errstate(all="ignore"):
+        integers = values * np.float32(scale) + np.float32(bias)
+    values[abs(integers) >= 2.0**31] = 0  # no integer: every processor has its own way
+    count = len(values)
+    text = ints(SHAPE, count) + ints(IN_STRIDES, 1) + ints(OUT_STRIDES, 1)
+    text += lea(INPUT) + lea(OUTPUT) + real(scale, bias)
+    text += tensor(0x14, bytes([F32, U8]) + immediates())
+    model = Program(text, (F32, U8)).model()
+    with np.errstate(all="ignore"):
+        (expected,) = Reference(model).infer(values.tobytes())
+    status, (found,) = LoadedModel(model).infer([values.tobytes()])
+    assert (status, found[:count]) == (0, expected[:count])
+
+
 UNSUPPORTED, BAD_OPERANDS = 8, 9
 LINE = ints(SHAPE, 4) + ints(IN_STRIDES, 1) + ints(OUT_STRIDES, 1)
 
