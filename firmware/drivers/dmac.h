@@ -16,7 +16,7 @@
 
 #include "sysctl.h"
 
-#define DMAC_RING_BLOCKS 8u
+#define DMAC_RING_BLOCKS 16u
 
 /** A block of a transfer, as the controller reads it. */
 struct dmac_block {

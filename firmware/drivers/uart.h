@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UART_RING_SIZE 7168u
+#define UART_RING_SIZE 5120u
 
 /** Take the pins and set the baud rate; up to 2,000,000. */
 void uart_init(uint32_t baud);

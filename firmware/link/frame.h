@@ -12,12 +12,16 @@
 #include <stdint.h>
 
 #define FRAME_VERSION 1u
-#define FRAME_MAX_PAYLOAD 2048u
+#define FRAME_MAX_PAYLOAD 1024u
 #define FRAME_HEADER_SIZE 10u
 #define FRAME_CRC_SIZE 4u
 #define FRAME_MAX_BODY (FRAME_HEADER_SIZE + FRAME_MAX_PAYLOAD + FRAME_CRC_SIZE)
 /** COBS adds a byte to every 254, and one; then comes the 0. */
 #define FRAME_MAX_CODED (FRAME_MAX_BODY + FRAME_MAX_BODY / 254u + 2u)
+/** Where in the coded frame its payload may lie before: coding stays behind it. */
+#define FRAME_PAYLOAD_AT (FRAME_MAX_CODED - FRAME_CRC_SIZE - FRAME_MAX_PAYLOAD)
+/** Bytes for coding a frame with so much payload, in its place or not. */
+#define FRAME_ROOM(length) (FRAME_PAYLOAD_AT + (length) + FRAME_CRC_SIZE)
 
 /** What a frame is for. */
 enum frame_kind {
@@ -44,7 +48,11 @@ struct frame_decoder {
     uint8_t bytes[FRAME_MAX_CODED];
 };
 
-/** Code a frame into `coded` (FRAME_MAX_CODED bytes); returns the bytes written. */
+/**
+ * Code a frame into `coded`, FRAME_ROOM(length) bytes; returns the bytes written.
+ *
+ * @param payload anywhere else, or at coded + FRAME_PAYLOAD_AT
+ */
 size_t frame_encode(const struct frame *frame, const uint8_t *payload, uint8_t *coded);
 
 /**

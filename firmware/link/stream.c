@@ -10,7 +10,6 @@ enum {
     WELCOME_SIZE = 6,
     WELCOME_LIMIT_AT = 2,
     SMALLEST_PAYLOAD = 32,
-    FIRST_PAYLOAD = 1024,
     GROW_AFTER = 32,
 };
 
@@ -22,9 +21,10 @@ static bool before(uint32_t a, uint32_t b) { return (int32_t)(a - b) < 0; }
 
 static uint32_t smaller(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
+/* Send the frame whose payload lies in its place in `coded`. */
 static void send_frame(struct stream *stream, enum frame_kind kind, uint32_t offset,
-                       const uint8_t *payload, size_t length) {
-    uint8_t coded[FRAME_MAX_CODED];
+                       uint8_t *coded, size_t length) {
+    const uint8_t *payload = coded + FRAME_PAYLOAD_AT;
     struct frame frame = {
         .kind = (uint8_t)kind,
         .version = FRAME_VERSION,
@@ -38,13 +38,12 @@ static void send_frame(struct stream *stream, enum frame_kind kind, uint32_t off
 
 /* Up to which offset the host may send. */
 static uint32_t limit(const struct stream *stream) {
-    uint32_t room = stream->taken + STREAM_RX_SIZE - stream->received;
-
-    return stream->received + smaller(room, STREAM_IN_FLIGHT);
+    return stream->taken + STREAM_RX_SIZE;
 }
 
 static void send_ack(struct stream *stream) {
-    uint8_t payload[LIMIT_SIZE + STREAM_RANGES * RANGE_SIZE];
+    uint8_t coded[FRAME_ROOM(LIMIT_SIZE + STREAM_RANGES * RANGE_SIZE)];
+    uint8_t *payload = coded + FRAME_PAYLOAD_AT;
     size_t length = LIMIT_SIZE;
 
     stream->promised = limit(stream);
@@ -53,11 +52,12 @@ static void send_ack(struct stream *stream) {
         put_u32(payload + length, stream->beyond[i].start);
         put_u32(payload + length + RANGE_SIZE / 2, stream->beyond[i].end);
     }
-    send_frame(stream, FRAME_ACK, stream->received, payload, length);
+    send_frame(stream, FRAME_ACK, stream->received, coded, length);
 }
 
 static void open_session(struct stream *stream, uint16_t session) {
-    uint8_t payload[WELCOME_SIZE];
+    uint8_t coded[FRAME_ROOM(WELCOME_SIZE)];
+    uint8_t *payload = coded + FRAME_PAYLOAD_AT;
     struct stream_io io = stream->io;
 
     stream_init(stream, &io);
@@ -66,7 +66,7 @@ static void open_session(struct stream *stream, uint16_t session) {
     stream->promised = limit(stream);
     put_u16(payload, FRAME_MAX_PAYLOAD);
     put_u32(payload + WELCOME_LIMIT_AT, stream->promised);
-    send_frame(stream, FRAME_WELCOME, 0, payload, sizeof payload);
+    send_frame(stream, FRAME_WELCOME, 0, coded, WELCOME_SIZE);
 }
 
 void stream_init(struct stream *stream, const struct stream_io *io) {
@@ -74,7 +74,7 @@ void stream_init(struct stream *stream, const struct stream_io *io) {
 
     memset(stream, 0, sizeof *stream);
     stream->io = kept;
-    stream->payload_size = FIRST_PAYLOAD;
+    stream->payload_size = FRAME_MAX_PAYLOAD;
     stream->patience = FIRST_PATIENCE_US;
 }
 
@@ -122,7 +122,6 @@ static void advance(struct stream *stream) {
 static void take_data(struct stream *stream, uint32_t start, const uint8_t *payload,
                       uint32_t length) {
     struct stream_range range = {.start = start, .end = start + length};
-    uint32_t room_end = stream->taken + STREAM_RX_SIZE;
 
     if (before(range.start, stream->received)) {
         uint32_t known = stream->received - range.start;
@@ -133,7 +132,7 @@ static void take_data(struct stream *stream, uint32_t start, const uint8_t *payl
         payload += known;
         range.start = stream->received;
     }
-    if (before(room_end, range.end) || range.start == range.end ||
+    if (before(limit(stream), range.end) || range.start == range.end ||
         !note_range(stream, range)) {
         return;
     }
@@ -164,8 +163,11 @@ static uint32_t confirm_range(struct stream *stream, struct stream_range range) 
     return newest;
 }
 
-static void send_segment(struct stream *stream, uint32_t start, uint32_t end) {
-    uint8_t payload[FRAME_MAX_PAYLOAD];
+/* Not part of its callers, which call each other: its buffer is on the stack once. */
+__attribute__((noinline)) static void send_segment(struct stream *stream,
+                                                   uint32_t start, uint32_t end) {
+    uint8_t coded[FRAME_ROOM(FRAME_MAX_PAYLOAD)];
+    uint8_t *payload = coded + FRAME_PAYLOAD_AT;
     uint32_t length = end - start;
 
     for (uint32_t i = 0; i < length; i++) {
@@ -176,7 +178,7 @@ static void send_segment(struct stream *stream, uint32_t start, uint32_t end) {
         .end = end,
         .order = ++stream->order,
     };
-    send_frame(stream, FRAME_DATA, start, payload, length);
+    send_frame(stream, FRAME_DATA, start, coded, length);
 }
 
 /*
@@ -277,10 +279,11 @@ static void take_frame(struct stream *stream, const struct frame *frame,
     }
     if (!stream->open || frame->session != stream->session ||
         frame->version != FRAME_VERSION) {
+        uint8_t coded[FRAME_ROOM(0)];
         uint16_t own = stream->session;
 
         stream->session = frame->session;
-        send_frame(stream, FRAME_UNKNOWN_SESSION, 0, NULL, 0);
+        send_frame(stream, FRAME_UNKNOWN_SESSION, 0, coded, 0);
         stream->session = own;
         return;
     }
@@ -356,7 +359,7 @@ size_t stream_read(struct stream *stream, uint8_t *data, size_t room) {
     }
     stream->taken += count;
     /* A host that stands still because of our limit must hear that it has moved. */
-    if (count && limit(stream) - stream->promised >= STREAM_IN_FLIGHT / 2) {
+    if (count && limit(stream) - stream->promised >= STREAM_RX_SIZE / 2) {
         send_ack(stream);
     }
     return count;

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 VERSION = 1
-MAX_PAYLOAD = 2048
+MAX_PAYLOAD = 1024
 HEADER = struct.Struct("<BBHIH")
 CRC = struct.Struct("<I")
 LONGEST_BLOCK = 0xFF

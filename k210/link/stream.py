@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from k210.link.frame import MAX_PAYLOAD, Decoder, Frame, Kind, encode
 
 SMALLEST_PAYLOAD = 32
-FIRST_PAYLOAD = 1024
 GROW_AFTER = 32
 FIRST_PATIENCE_S = 0.3
 LONGEST_PATIENCE_S = 2.0
@@ -96,7 +95,7 @@ class Sender:
         self.limit = limit
         self.resent = 0
         self.lost = 0
-        self.payload_size = FIRST_PAYLOAD
+        self.payload_size = MAX_PAYLOAD
         self._waiting = bytearray()
         self._offset = 0
         self._confirmed = 0
