@@ -8,9 +8,9 @@
 #include "link.h"
 
 /* Records of operations that there is always room for; more go where memory is left. */
-#define LEAST_OPS 512u
+#define LEAST_OPS_SIZE (256u * sizeof(struct model_op))
 #define TENSOR_ALIGNMENT 64u
-/* Often enough to keep the line busy: its window takes 25 ms at 2 Mbaud. */
+/* Often enough to keep the line busy: its window takes 20 ms at 2 Mbaud. */
 #define LINK_INTERVAL_TICKS (2 * CLINT_HZ / 1000)
 
 extern uint8_t __memory_start[];
@@ -45,7 +45,9 @@ static uint64_t link_polled;
 
 void model_init(void) { kpu_device_init(&kpu); }
 
-uint32_t model_room(void) { return (uint32_t)(__memory_end - __memory_start); }
+uint32_t model_room(void) {
+    return (uint32_t)(__memory_end - __memory_start - LEAST_OPS_SIZE);
+}
 
 uint8_t *model_image(void) {
     loaded = false;
@@ -94,7 +96,7 @@ static bool place_all(uint32_t image_size) {
     if (!take(&at, model.memory.working, KMODEL_ALIGNMENT, &place.working) ||
         !take(&at, inputs, TENSOR_ALIGNMENT, &place.inputs) ||
         !take(&at, outputs, TENSOR_ALIGNMENT, &place.outputs) ||
-        !take(&at, LEAST_OPS * sizeof(struct model_op), TENSOR_ALIGNMENT, &ops)) {
+        !take(&at, LEAST_OPS_SIZE, TENSOR_ALIGNMENT, &ops)) {
         return false;
     }
     place.ops = (struct model_op *)ops;
@@ -144,7 +146,7 @@ static void keep_time(const struct kmodel_op *op, uint64_t ticks) {
     place.ops[op_count++] = (struct model_op){
         .function = op->function,
         .index = op->index,
-        .ticks = ticks,
+        .ticks = (uint32_t)ticks,
     };
 }
 

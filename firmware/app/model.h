@@ -10,9 +10,9 @@
 
 /** One operation of the last inference. */
 struct model_op {
-    uint32_t function;
     uint32_t index;
-    uint64_t ticks; /**< of MTIME */
+    uint32_t ticks; /**< of MTIME; no operation takes the minutes until they wrap */
+    uint16_t function;
 };
 
 /** Set up the KPU. */

@@ -11,8 +11,6 @@ enum {
     TENSOR_HEADER_SIZE = 4,
     DIMENSION_SIZE = 4,
     MAX_TENSOR_SIZE = TENSOR_HEADER_SIZE + DIMENSION_SIZE * KMODEL_MAX_RANK,
-    MEMORY_SIZE = 20,
-    DESCRIBE_HEADER_SIZE = 8 + MEMORY_SIZE,
     REFUSAL_HEADER_SIZE = 8,
     REFUSAL_SIZE = 200,
     OP_SIZE = 16,
@@ -84,28 +82,43 @@ static size_t put_shape(uint8_t *at, enum kmodel_type type, uint32_t rank,
     return TENSOR_HEADER_SIZE + DIMENSION_SIZE * rank;
 }
 
+/* Tensor `index` of all, the inputs first; false if there are no more. */
+static bool find_tensor(uint32_t index, struct kmodel_tensor *tensor) {
+    const struct kmodel *model = model_get();
+
+    return index < model->inputs ? kmodel_input(model, index, tensor)
+                                 : kmodel_output(model, index - model->inputs, tensor);
+}
+
 static bool describe(const struct request *request) {
-    static uint8_t
-        data[DESCRIBE_HEADER_SIZE + 2 * KMODEL_MAX_TENSORS * MAX_TENSOR_SIZE];
     const struct kmodel *model = model_get();
     const uint32_t words[] = {
         model->inputs,         model->outputs,       model->memory.working,
         model->memory.data,    model->memory.inputs, model->memory.outputs,
         model->memory.kpu_ram,
     };
-    size_t length = 0;
+    uint8_t data[MAX_TENSOR_SIZE];
+    size_t length = sizeof words;
     struct kmodel_tensor tensor;
 
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++, length += 4) {
-        put_u32(data + length, words[i]);
+    _Static_assert(sizeof words <= sizeof data, "room for the first part, too");
+    for (uint32_t i = 0; find_tensor(i, &tensor); i++) {
+        length += put_shape(data, tensor.type, tensor.rank, tensor.shape);
     }
-    for (uint32_t i = 0; kmodel_input(model, i, &tensor); i++) {
-        length += put_shape(data + length, tensor.type, tensor.rank, tensor.shape);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        put_u32(data + i * sizeof words[0], words[i]);
     }
-    for (uint32_t i = 0; kmodel_output(model, i, &tensor); i++) {
-        length += put_shape(data + length, tensor.type, tensor.rank, tensor.shape);
+    if (!link_skip(request->length) || !reply_begin(request, REPLY_OK, length) ||
+        !link_write(data, sizeof words)) {
+        return false;
     }
-    return link_skip(request->length) && reply(request, REPLY_OK, data, length);
+    for (uint32_t i = 0; find_tensor(i, &tensor); i++) {
+        length = put_shape(data, tensor.type, tensor.rank, tensor.shape);
+        if (!link_write(data, length)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool infer(const struct request *request) {
