@@ -24,6 +24,10 @@ SHARED = ("boot", "drivers", "lib", "link", "runtime")
 """Folders whose sources every program is linked with; what it does not use is left
 out of its image."""
 
+FAST = ("elementwise.c", "loop.c", "pad.c", "window.c")
+"""Sources with the loops in which inferences spend their time: optimized for speed, all
+others for size."""
+
 MARK = b"K210FWv1"
 MARK_OFFSET = 8
 DIGEST_SIZE = 32
@@ -31,7 +35,6 @@ PT_LOAD = 1
 
 COMMON = (
     "-std=c11",
-    "-O2",
     "-Wall",
     "-Wextra",
     "-Werror",
@@ -46,9 +49,8 @@ COMMON = (
     "-mcmodel=medany",
     "-nostdlib",
     "-static",
-    "-Wl,--gc-sections",
-    "-Wl,--build-id=none",
 )
+LINKING = ("-Wl,--gc-sections", "-Wl,--build-id=none")
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,12 @@ def build(program: Sequence[Path], output: Path, toolchain: Toolchain = ZIG) -> 
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         elf = Path(folder) / output.name
-        _run([*toolchain.command, *toolchain.flags, *_arguments(program, elf)])
+        compiler = [*toolchain.command, *toolchain.flags, *COMMON]
+        parts = []
+        for level, files in _by_level(sources(program)).items():
+            parts.append(str(elf.with_name(f"part{level}.o")))
+            _run([*compiler, level, *_compiling(files), "-r", "-o", parts[-1]])
+        _run([*compiler, *_linking(), *parts, "-o", str(elf)])
         image = elf.with_suffix(".bin")
         image.write_bytes(_stamped(_loaded_bytes(elf.read_bytes())))
         for made in (elf, image):
@@ -119,12 +126,22 @@ def build(program: Sequence[Path], output: Path, toolchain: Toolchain = ZIG) -> 
     return output.with_suffix(".bin")
 
 
-def _arguments(program: Sequence[Path], elf: Path) -> list[str]:
+def _by_level(files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Files by how they are optimized."""
+    return {
+        "-Os": [path for path in files if path.name not in FAST],
+        "-O2": [path for path in files if path.name in FAST],
+    }
+
+
+def _compiling(files: Sequence[Path]) -> list[str]:
     includes = [f"-I{ROOT / name}" for name in ("include", *SHARED, "app")]
-    linking = ["-T", str(ROOT / "boot" / "firmware.ld"), "-o", str(elf)]
     same_everywhere = f"-ffile-prefix-map={ROOT}=firmware"
-    files = [str(path) for path in sources(program)]
-    return [*COMMON, same_everywhere, *includes, *linking, *files]
+    return [same_everywhere, *includes, *map(str, files)]
+
+
+def _linking() -> list[str]:
+    return [*LINKING, "-T", str(ROOT / "boot" / "firmware.ld")]
 
 
 def _run(command: Sequence[str]) -> None:

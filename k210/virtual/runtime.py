@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import ClassVar
 
 from k210 import firmware, native
@@ -116,6 +117,7 @@ def program() -> bytes:
     """
     headers = firmware.ROOT.glob("*/*.[hl]*")
     digest = hashlib.sha256(version("ziglang").encode())
+    digest.update(Path(firmware.__file__).read_bytes())
     for path in sorted({*firmware.sources([PROGRAM]), *headers}):
         digest.update(path.read_bytes())
     target = native.folder() / f"direct-{digest.hexdigest()[:16]}.elf"
