@@ -61,7 +61,7 @@ enum kmodel_status {
     KMODEL_OVERLAP = 13,
     /** One inference would take more than KMODEL_MAX_WORK steps. */
     KMODEL_TOO_LONG = 14,
-    /** The model has more functions, tensors or stack than the runtime has room for. */
+    /** More functions, tensors, registers or stack than the runtime has room for. */
     KMODEL_TOO_BIG = 15,
     /** The working memory is smaller than kmodel.memory.working. */
     KMODEL_NO_MEMORY = 16,

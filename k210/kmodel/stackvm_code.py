@@ -28,6 +28,7 @@ from k210.kmodel.tensor_ops import Padding, TensorOp
 
 _LDC_I4, _LDC_R4, _LEA_BUFFER = 0x02, 0x05, 0x17
 _STSHAPE, _STPADDINGS, _TENSOR = 0x31, 0x32, 0x5E
+_SHAPE_REGISTERS = 128  # what the firmware has: two for each argument of a call
 _FLOATS = (DType.F16, DType.F32, DType.F64, DType.BF16)
 _READABLE = (Location.INPUT, Location.OUTPUT, Location.RDATA, Location.DATA)
 _WRITABLE = (Location.OUTPUT, Location.DATA)
@@ -110,6 +111,11 @@ class _Machine:
 
     def _store_shape(self) -> None:
         register = self.reader.u8("a register")
+        if register >= _SHAPE_REGISTERS:
+            raise self._error(
+                f"shape register {register} is beyond the {_SHAPE_REGISTERS} there are",
+                "use a model with fewer inputs and outputs",
+            )
         rank = self.reader.u8("a rank")
         values = [self._integer("a dimension") for _ in range(rank)]
         self.shapes[register] = tuple(reversed(values))

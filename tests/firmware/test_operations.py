@@ -309,7 +309,7 @@ def test_quantize_tells_all_floats_apart(scale: float, bias: float) -> None:
     assert (status, found[:count]) == (0, expected[:count])
 
 
-UNSUPPORTED, BAD_OPERANDS = 8, 9
+UNSUPPORTED, BAD_OPERANDS, TOO_BIG = 8, 9, 15
 LINE = ints(SHAPE, 4) + ints(IN_STRIDES, 1) + ints(OUT_STRIDES, 1)
 
 
@@ -344,6 +344,20 @@ def test_what_would_read_beside_its_input_is_refused_by_all(name: str) -> None:
     model = Program(text, (number, number)).model()
     assert LoadedModel(model).status == status
     with pytest.raises(KmodelError):
+        parse(model)
+
+
+@pytest.mark.parametrize("register", [127, 128])
+def test_registers_that_no_call_uses_are_refused_by_all(register: int) -> None:
+    copied = bytes([F32, register, IN_STRIDES, OUT_STRIDES])
+    text = LINE + ints(register, 4) + lea(INPUT) + lea(OUTPUT) + tensor(0x09, copied)
+    model = Program(text).model()
+    if register < 128:
+        assert LoadedModel(model).status == 0
+        assert parse(model).program
+        return
+    assert LoadedModel(model).status == TOO_BIG
+    with pytest.raises(KmodelError, match="beyond the 128"):
         parse(model)
 
 
