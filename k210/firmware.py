@@ -55,11 +55,12 @@ LINKING = ("-Wl,--gc-sections", "-Wl,--build-id=none")
 
 @dataclass(frozen=True)
 class Toolchain:
-    """A compiler: the command, and the flags that are its own."""
+    """A compiler: the command, the flags that are its own, those for the least size."""
 
     name: str
     command: tuple[str, ...]
     flags: tuple[str, ...]
+    small: tuple[str, ...] = ("-Os",)
 
 
 ZIG = Toolchain(
@@ -71,6 +72,7 @@ ZIG = Toolchain(
         "-mcpu=generic_rv64+m+a+f+d+c+zicsr+zifencei",
         "-fno-sanitize=undefined",
     ),
+    ("-Os", "-Xclang", "-Oz"),  # zig itself takes -Oz for -Os
 )
 GCC = Toolchain(
     "gcc",
@@ -114,24 +116,22 @@ def build(program: Sequence[Path], output: Path, toolchain: Toolchain = ZIG) -> 
     with tempfile.TemporaryDirectory(dir=output.parent) as folder:
         elf = Path(folder) / output.name
         compiler = [*toolchain.command, *toolchain.flags, *COMMON]
-        parts = []
-        for level, files in _by_level(sources(program)).items():
-            parts.append(str(elf.with_name(f"part{level}.o")))
-            _run([*compiler, level, *_compiling(files), "-r", "-o", parts[-1]])
+        files = sources(program)
+        fast = [path for path in files if path.name in FAST]
+        small = [path for path in files if path.name not in FAST]
+        parts = [str(elf.with_name(name)) for name in ("small.o", "fast.o")]
+        for part, flags in zip(
+            parts,
+            ([*toolchain.small, *_compiling(small)], ["-O2", *_compiling(fast)]),
+            strict=True,
+        ):
+            _run([*compiler, *flags, "-r", "-o", part])
         _run([*compiler, *_linking(), *parts, "-o", str(elf)])
         image = elf.with_suffix(".bin")
         image.write_bytes(_stamped(_loaded_bytes(elf.read_bytes())))
         for made in (elf, image):
             made.replace(output.parent / made.name)
     return output.with_suffix(".bin")
-
-
-def _by_level(files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Files by how they are optimized."""
-    return {
-        "-Os": [path for path in files if path.name not in FAST],
-        "-O2": [path for path in files if path.name in FAST],
-    }
 
 
 def _compiling(files: Sequence[Path]) -> list[str]:

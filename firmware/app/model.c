@@ -8,7 +8,7 @@
 #include "link.h"
 
 /* Records of operations that there is always room for; more go where memory is left. */
-#define LEAST_OPS_SIZE (256u * sizeof(struct model_op))
+#define LEAST_OPS_SIZE (128u * sizeof(struct model_op))
 #define TENSOR_ALIGNMENT 64u
 /* Often enough to keep the line busy: its window takes 20 ms at 2 Mbaud. */
 #define LINK_INTERVAL_TICKS (2 * CLINT_HZ / 1000)

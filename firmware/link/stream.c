@@ -38,7 +38,9 @@ static void send_frame(struct stream *stream, enum frame_kind kind, uint32_t off
 
 /* Up to which offset the host may send. */
 static uint32_t limit(const struct stream *stream) {
-    return stream->taken + STREAM_RX_SIZE;
+    uint32_t room = stream->taken + STREAM_RX_SIZE - stream->received;
+
+    return stream->received + smaller(room, STREAM_IN_FLIGHT);
 }
 
 static void send_ack(struct stream *stream) {
@@ -122,6 +124,7 @@ static void advance(struct stream *stream) {
 static void take_data(struct stream *stream, uint32_t start, const uint8_t *payload,
                       uint32_t length) {
     struct stream_range range = {.start = start, .end = start + length};
+    uint32_t room_end = stream->taken + STREAM_RX_SIZE;
 
     if (before(range.start, stream->received)) {
         uint32_t known = stream->received - range.start;
@@ -132,7 +135,7 @@ static void take_data(struct stream *stream, uint32_t start, const uint8_t *payl
         payload += known;
         range.start = stream->received;
     }
-    if (before(limit(stream), range.end) || range.start == range.end ||
+    if (before(room_end, range.end) || range.start == range.end ||
         !note_range(stream, range)) {
         return;
     }
@@ -359,7 +362,7 @@ size_t stream_read(struct stream *stream, uint8_t *data, size_t room) {
     }
     stream->taken += count;
     /* A host that stands still because of our limit must hear that it has moved. */
-    if (count && limit(stream) - stream->promised >= STREAM_RX_SIZE / 2) {
+    if (count && limit(stream) - stream->promised >= STREAM_IN_FLIGHT / 2) {
         send_ack(stream);
     }
     return count;

@@ -12,8 +12,9 @@
 
 #include "frame.h"
 
-/** Most bytes under way to us or not yet read; the line's buffer holds more. */
-#define STREAM_RX_SIZE 4096u
+#define STREAM_RX_SIZE 8192u
+/** Most bytes that may be under way to us: what the line's buffer surely holds. */
+#define STREAM_IN_FLIGHT 4096u
 #define STREAM_TX_SIZE 4096u
 #define STREAM_RANGES 8u
 #define STREAM_SEGMENTS 64u
