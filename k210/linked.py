@@ -62,7 +62,7 @@ class LinkedBoard:
         kind = board_type(spec.kind or usual_kind(spec.port))
         self._kind = wired(kind, spec.reset)
         self._link = Link(port)
-        self._speed = Speed(port, self._link, self._ask)
+        self._speed = Speed(port, self._link)
         self._open = True
         self._flash_size = 0
         self._ticks_per_second = 1

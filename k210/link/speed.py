@@ -4,7 +4,7 @@ The firmware begins at the ROM's rate, changes it when asked to, and goes back t
 first one when nobody greets it at the new one.
 """
 
-from collections.abc import Callable
+from contextlib import suppress
 
 from k210.errors import BoardError
 from k210.isp import ROM_BAUD
@@ -16,6 +16,9 @@ RATES = (2_000_000, 1_500_000, 921_600, 460_800, 230_400, ROM_BAUD)
 
 HELLO_S = 3.0
 SLOW_DOWN_TRIES = 3
+ANSWER_S = 3.0
+"""Time for the answer to a new rate, which the line may lose with all its repetitions:
+the board changes its rate a second after the answer, whoever has heard it."""
 
 
 class Speed:
@@ -24,13 +27,10 @@ class Speed:
     Args:
         port: the port.
         link: the link over it.
-        ask: asks the firmware for something, and gives the answer's payload.
     """
 
-    def __init__(
-        self, port: Port, link: Link, ask: Callable[[Op, bytes], bytes]
-    ) -> None:
-        self._port, self._link, self._ask = port, link, ask
+    def __init__(self, port: Port, link: Link) -> None:
+        self._port, self._link = port, link
 
     def up(self, wanted: int) -> None:
         """Go on at a rate, or at the fastest below that works.
@@ -73,8 +73,9 @@ class Speed:
         """Ask the board for another rate; whether it is heard there."""
         if baud == self._port.baudrate:
             return True
-        self._ask(Op.SET_BAUD, baud.to_bytes(4, "little"))
-        self._link.settle()
+        with suppress(BoardError):  # no answer: where it is heard tells
+            self._link.ask(Op.SET_BAUD, baud.to_bytes(4, "little"), ANSWER_S)
+            self._link.settle()
         return self._is_heard(baud)
 
     def _is_heard(self, *rates: int) -> bool:
