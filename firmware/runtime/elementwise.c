@@ -10,8 +10,7 @@ typedef uint32_t __attribute__((may_alias)) aliased_u32;
 
 enum { BYTE_VALUES = 256 };
 
-/* Copies `from` to `to`, both of the shape of `from`. */
-static void copy_view(const struct km_view *from, const struct km_view *to) {
+void km_copy_view(const struct km_view *from, const struct km_view *to) {
     uint32_t size = km_type_size(from->type);
     struct km_loop loop;
     km_loop_start(&loop, from->shape, from->rank);
@@ -23,7 +22,7 @@ static void copy_view(const struct km_view *from, const struct km_view *to) {
     } while (km_loop_next(&loop));
 }
 
-void km_copy(const struct km_op *op) { copy_view(&op->in[0], &op->out); }
+void km_copy(const struct km_op *op) { km_copy_view(&op->in[0], &op->out); }
 
 void km_transpose(const struct km_op *op) {
     struct km_view from = op->in[0];
@@ -32,7 +31,7 @@ void km_transpose(const struct km_op *op) {
         from.shape[i] = op->in[0].shape[axis];
         from.strides[i] = op->in[0].strides[axis];
     }
-    copy_view(&from, &op->out);
+    km_copy_view(&from, &op->out);
 }
 
 void km_slice(const struct km_op *op) {
@@ -44,7 +43,7 @@ void km_slice(const struct km_op *op) {
         from.strides[i] *= (uint32_t)op->steps->value[i];
     }
     from.data += offset * km_type_size(from.type);
-    copy_view(&from, &op->out);
+    km_copy_view(&from, &op->out);
 }
 
 /* Every value that a byte can stand for: fewer to compute than elements, mostly. */

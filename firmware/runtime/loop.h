@@ -41,6 +41,9 @@ void km_copy_bytes(void *target, const void *source, uint32_t count);
 void km_copy_row(uint8_t *target, ptrdiff_t target_step, const uint8_t *source,
                  ptrdiff_t source_step, uint32_t size, uint32_t count);
 
+/** Copies `from` to `to`, both of the shape and type of `from`. */
+void km_copy_view(const struct km_view *from, const struct km_view *to);
+
 /** Copies `lines` lines of `width` bytes, `target_step` and `source_step` apart. */
 void km_copy_lines(uint8_t *target, ptrdiff_t target_step, const uint8_t *source,
                    ptrdiff_t source_step, uint32_t width, uint32_t lines);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-typedef uint32_t __attribute__((may_alias)) aliased_u32;
+typedef uint64_t __attribute__((may_alias)) aliased_u64;
 
 /*
  * The input index that a position of a padded axis shows, or -1 for the fill value.
@@ -29,97 +29,66 @@ static int64_t source_index(uint8_t mode, const struct km_padding *padding,
     return at;
 }
 
-/* One axis of a constant padding: how many fill values, then what of the input. */
-struct margins {
-    uint32_t left, middle, right;
-    ptrdiff_t step, in_step; /* bytes */
-    ptrdiff_t skip;          /* bytes of the input that are cropped before */
-    uint32_t run;            /* bytes of a step, if it is dense and not padded inside */
-};
-
-static struct margins margins_of(const struct km_op *op, uint32_t axis) {
-    const struct km_view *in = &op->in[0], *out = &op->out;
-    ptrdiff_t size = (ptrdiff_t)km_type_size(out->type);
-    uint32_t length = in->shape[axis], count = out->shape[axis];
-    int32_t before = op->padding[axis].before;
-    uint32_t skip = before < 0 ? (uint32_t)-(int64_t)before : 0;
-    skip = skip < length ? skip : length;
-    struct margins margins;
-    margins.step = (ptrdiff_t)out->strides[axis] * size;
-    margins.in_step = (ptrdiff_t)in->strides[axis] * size;
-    margins.skip = (ptrdiff_t)skip * margins.in_step;
-    margins.left = before > 0 ? (uint32_t)before : 0;
-    margins.left = margins.left < count ? margins.left : count;
-    uint32_t room = count - margins.left;
-    margins.middle = length - skip < room ? length - skip : room;
-    margins.right = room - margins.middle;
-    return margins;
-}
-
+/* Writes one element `count` times, where it can in units of 8 bytes. */
 static void fill_row(const struct km_op *op, uint8_t *out, ptrdiff_t step,
                      uint32_t count) {
-    ptrdiff_t size = (ptrdiff_t)km_type_size(op->out.type);
-    if (size == sizeof(uint32_t)) {
-        uint32_t value = *(const aliased_u32 *)op->fill;
-        for (uint32_t i = 0; i < count; i++, out += step) {
-            *(aliased_u32 *)out = value;
-        }
-        return;
-    }
-    for (uint32_t i = 0; i < count; i++, out += step) {
-        km_copy_row(out, size, op->fill, size, (uint32_t)size, 1);
-    }
-}
-
-/* Fills `count` slices of the output along an axis. */
-static void fill_slices(const struct km_op *op, uint32_t axis, uint8_t *out,
-                        uint32_t count) {
-    const struct km_view *view = &op->out;
-    ptrdiff_t step =
-        (ptrdiff_t)view->strides[axis] * (ptrdiff_t)km_type_size(view->type);
-    if (axis == view->rank - 1) {
-        fill_row(op, out, step, count);
-        return;
-    }
-    for (uint32_t i = 0; i < count; i++, out += step) {
-        fill_slices(op, axis + 1, out, view->shape[axis + 1]);
-    }
-}
-
-/* Finds the axes along which whole runs of bytes can be copied. */
-static void find_runs(const struct km_op *op, struct margins *margins) {
-    uint32_t run = km_type_size(op->out.type);
-    for (uint32_t axis = op->out.rank; axis-- > 0;) {
-        struct margins *here = &margins[axis];
-        bool dense = here->step == (ptrdiff_t)run && here->in_step == (ptrdiff_t)run;
-        here->run = dense ? run : 0;
-        bool bare = here->left == 0 && here->right == 0 &&
-                    op->in[0].shape[axis] == here->middle;
-        run = dense && bare ? run * here->middle : 0;
-    }
-}
-
-static void pad_constant(const struct km_op *op, const struct margins *margins,
-                         uint32_t axis, const uint8_t *in, uint8_t *out) {
-    const struct margins *here = &margins[axis];
-    if (here->left > 0) {
-        fill_slices(op, axis, out, here->left);
-        out += here->left * here->step;
-    }
-    in += here->skip;
-    if (here->run > 0) {
-        km_copy_bytes(out, in, here->middle * here->run);
-    } else if (axis == op->out.rank - 1) {
-        km_copy_row(out, here->step, in, here->in_step, km_type_size(op->out.type),
-                    here->middle);
-    } else {
-        for (uint32_t i = 0; i < here->middle; i++) {
-            pad_constant(op, margins, axis + 1, in + i * here->in_step,
-                         out + i * here->step);
+    uint32_t size = km_type_size(op->out.type);
+    if (step == (ptrdiff_t)size) {
+        uint64_t unit;
+        uint32_t many = sizeof unit / size;
+        uint32_t first = (uint32_t)(-(uintptr_t)out & (sizeof unit - 1)) / size;
+        first = first < count ? first : count;
+        km_copy_row((uint8_t *)&unit, step, op->fill, 0, size, many);
+        km_copy_row(out, step, op->fill, 0, size, first);
+        for (out += first * size, count -= first; count >= many; count -= many) {
+            *(aliased_u64 *)out = unit;
+            out += sizeof unit;
         }
     }
-    if (here->right > 0) {
-        fill_slices(op, axis, out + here->middle * here->step, here->right);
+    km_copy_row(out, step, op->fill, 0, size, count);
+}
+
+static void fill(const struct km_op *op) {
+    const struct km_view *out = &op->out;
+    struct km_loop loop;
+    km_loop_start(&loop, out->shape, out->rank);
+    km_loop_add(&loop, out->data, out->strides, km_type_size(out->type));
+    km_loop_begin(&loop);
+    do {
+        fill_row(op, loop.at[0], loop.step[0], loop.row);
+    } while (km_loop_next(&loop));
+}
+
+/* The part of an axis of the input that is seen in the output, and where. */
+static void clip_axis(const struct km_op *op, uint32_t axis, struct km_view *from,
+                      struct km_view *to) {
+    uint32_t size = km_type_size(op->out.type);
+    uint32_t length = from->shape[axis], count = to->shape[axis];
+    int64_t before = op->padding[axis].before;
+    uint32_t skip = before < 0 ? (uint32_t)-before : 0;
+    uint32_t left = before > 0 ? (uint32_t)before : 0;
+    skip = skip < length ? skip : length;
+    left = left < count ? left : count;
+    uint32_t seen = length - skip < count - left ? length - skip : count - left;
+    from->data += (uint64_t)skip * from->strides[axis] * size;
+    to->data += (uint64_t)left * to->strides[axis] * size;
+    from->shape[axis] = to->shape[axis] = seen;
+}
+
+/* Short rows are many, so all is filled at once and the input laid over it. */
+static void pad_constant(const struct km_op *op) {
+    struct km_view from = op->in[0], to = op->out;
+    bool whole = true, nothing = false;
+    for (uint32_t axis = 0; axis < op->out.rank; axis++) {
+        clip_axis(op, axis, &from, &to);
+        whole &= to.shape[axis] == op->out.shape[axis];
+        nothing |= to.shape[axis] == 0;
+    }
+    if (!whole) {
+        fill(op);
+    }
+    if (!nothing) {
+        km_copy_view(&from, &to);
     }
 }
 
@@ -184,17 +153,12 @@ static void pad_by_index(const struct km_op *op) {
 }
 
 void km_pad(const struct km_op *op) {
-    struct margins margins[KMODEL_MAX_RANK];
     bool plain = op->mode == KM_PAD_CONSTANT;
     for (uint32_t axis = 0; axis < op->out.rank; axis++) {
         plain &= op->padding[axis].interior == 0;
-        margins[axis] = margins_of(op, axis);
     }
-    if (op->out.rank == 0) {
-        memcpy(op->out.data, op->in[0].data, km_type_size(op->out.type));
-    } else if (plain) {
-        find_runs(op, margins);
-        pad_constant(op, margins, 0, op->in[0].data, op->out.data);
+    if (plain) {
+        pad_constant(op);
     } else {
         pad_by_index(op);
     }
