@@ -24,7 +24,7 @@ SHARED = ("boot", "drivers", "lib", "link", "runtime")
 """Folders whose sources every program is linked with; what it does not use is left
 out of its image."""
 
-FAST = ("elementwise.c", "loop.c", "pad.c", "window.c")
+FAST = ("elementwise.c", "loop.c", "pad.c", "reduce.c", "window.c")
 """Sources with the loops in which inferences spend their time: optimized for speed, all
 others for size."""
 
