@@ -139,10 +139,9 @@ def library() -> ctypes.CDLL:
     model = ctypes.POINTER(Model)
     built.kmodel_load.argtypes = [model, _pointer, ctypes.c_size_t]
     built.kmodel_infer.argtypes = [model, ctypes.POINTER(Run)]
-    for name in ("kmodel_input", "kmodel_output"):
-        describe = getattr(built, name)
-        describe.argtypes = [model, _u32, ctypes.POINTER(TensorInfo)]
-        describe.restype = ctypes.c_bool
+    side = ctypes.c_int
+    built.kmodel_describe.argtypes = [model, side, _u32, ctypes.POINTER(TensorInfo)]
+    built.kmodel_describe.restype = ctypes.c_bool
     built.kmodel_view_read.argtypes = [ctypes.POINTER(View), _pointer]
     built.kmodel_message.restype = ctypes.c_char_p
     return built
@@ -222,12 +221,12 @@ class LoadedModel:
     def tensors(self) -> tuple[list[TensorInfo], list[TensorInfo]]:
         """Inputs and outputs."""
         found: tuple[list[TensorInfo], list[TensorInfo]] = [], []
-        for which, name in enumerate(("input", "output")):
-            for index in range(getattr(self.model, f"{name}s")):
+        for side, count in enumerate((self.model.inputs, self.model.outputs)):
+            for index in range(count):
                 info = TensorInfo()
-                describe = getattr(self._library, f"kmodel_{name}")
-                assert describe(self.model, index, info)
-                found[which].append(info)
+                assert self._library.kmodel_describe(self.model, side, index, info)
+                found[side].append(info)
+            assert not self._library.kmodel_describe(self.model, side, count, info)
         return found
 
     def _compute(self, _context: Any, layer: Any) -> bool:

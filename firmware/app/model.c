@@ -33,9 +33,6 @@ static struct {
     struct kmodel_view view;
 } trace;
 
-/* kmodel_input() or kmodel_output(). */
-typedef bool (*describe_fn)(const struct kmodel *, uint32_t, struct kmodel_tensor *);
-
 static struct kmodel model;
 static struct kpu kpu;
 static bool loaded;
@@ -59,13 +56,11 @@ bool model_loaded(void) { return loaded; }
 const struct kmodel *model_get(void) { return &model; }
 
 /* The bytes of all tensors of one kind, without gaps: how the host sees them. */
-static uint32_t total_size(uint32_t count, describe_fn describe) {
+static uint32_t total_size(enum kmodel_side side) {
+    struct kmodel_tensor tensor;
     uint32_t total = 0;
 
-    for (uint32_t i = 0; i < count; i++) {
-        struct kmodel_tensor tensor;
-
-        describe(&model, i, &tensor);
+    for (uint32_t i = 0; kmodel_describe(&model, side, i, &tensor); i++) {
         total += tensor.size;
     }
     return total;
@@ -90,8 +85,8 @@ static bool place_all(uint32_t image_size) {
     uint8_t *at = __memory_start + image_size;
     uint8_t *ops;
     uint64_t gaps = 8 * KMODEL_MAX_TENSORS;
-    uint64_t inputs = total_size(model.inputs, kmodel_input) + gaps;
-    uint64_t outputs = total_size(model.outputs, kmodel_output) + gaps;
+    uint64_t inputs = total_size(KMODEL_INPUT) + gaps;
+    uint64_t outputs = total_size(KMODEL_OUTPUT) + gaps;
 
     if (!take(&at, model.memory.working, KMODEL_ALIGNMENT, &place.working) ||
         !take(&at, inputs, TENSOR_ALIGNMENT, &place.inputs) ||
@@ -115,12 +110,12 @@ enum kmodel_status model_load(uint32_t size) {
 }
 
 uint8_t *model_inputs(uint32_t *size) {
-    *size = total_size(model.inputs, kmodel_input);
+    *size = total_size(KMODEL_INPUT);
     return place.inputs;
 }
 
 uint8_t *model_outputs(uint32_t *size) {
-    *size = total_size(model.outputs, kmodel_output);
+    *size = total_size(KMODEL_OUTPUT);
     return place.outputs;
 }
 
@@ -170,38 +165,32 @@ static void around_op(void *context, const struct kmodel_op *op) {
     }
 }
 
-/* Where each tensor lies; those of one kind follow each other at multiples of 8. */
-static void spread(uint8_t *base, uint32_t count, uint8_t **tensors,
-                   describe_fn describe) {
-    for (uint32_t i = 0; i < count; i++) {
-        struct kmodel_tensor tensor;
+/* Where each tensor lies; those of one side follow each other at multiples of 8. */
+static void spread(enum kmodel_side side, uint8_t *base, uint8_t **tensors) {
+    struct kmodel_tensor tensor;
 
-        describe(&model, i, &tensor);
+    for (uint32_t i = 0; kmodel_describe(&model, side, i, &tensor); i++) {
         tensors[i] = base;
         base += padded(tensor.size);
     }
 }
 
 /* The host sees tensors without gaps: from the last to the first, move them apart. */
-static void open_gaps(uint8_t *base, uint32_t count, uint8_t **tensors,
-                      describe_fn describe) {
-    uint32_t total = total_size(count, describe);
+static void open_gaps(uint8_t *base, uint8_t **inputs) {
+    uint32_t total = total_size(KMODEL_INPUT);
+    struct kmodel_tensor tensor;
 
-    for (uint32_t i = count; i-- > 0;) {
-        struct kmodel_tensor tensor;
-
-        describe(&model, i, &tensor);
+    for (uint32_t i = model.inputs; i-- > 0;) {
+        kmodel_describe(&model, KMODEL_INPUT, i, &tensor);
         total -= tensor.size;
-        memmove(tensors[i], base + total, tensor.size);
+        memmove(inputs[i], base + total, tensor.size);
     }
 }
 
-static void close_gaps(uint8_t *base, uint32_t count, uint8_t **tensors,
-                       describe_fn describe) {
-    for (uint32_t i = 0; i < count; i++) {
-        struct kmodel_tensor tensor;
+static void close_gaps(enum kmodel_side side, uint8_t *base, uint8_t **tensors) {
+    struct kmodel_tensor tensor;
 
-        describe(&model, i, &tensor);
+    for (uint32_t i = 0; kmodel_describe(&model, side, i, &tensor); i++) {
         memmove(base, tensors[i], tensor.size);
         base += tensor.size;
     }
@@ -219,16 +208,16 @@ enum kmodel_status model_infer(void) {
         .hook = around_op,
     };
 
-    spread(place.inputs, model.inputs, inputs, kmodel_input);
-    spread(place.outputs, model.outputs, outputs, kmodel_output);
-    open_gaps(place.inputs, model.inputs, inputs, kmodel_input);
+    spread(KMODEL_INPUT, place.inputs, inputs);
+    spread(KMODEL_OUTPUT, place.outputs, outputs);
+    open_gaps(place.inputs, inputs);
     if (!trace.wanted) {
         op_count = 0;
     }
     enum kmodel_status status = kmodel_infer(&model, &run);
 
-    close_gaps(place.inputs, model.inputs, inputs, kmodel_input);
-    close_gaps(place.outputs, model.outputs, outputs, kmodel_output);
+    close_gaps(KMODEL_INPUT, place.inputs, inputs);
+    close_gaps(KMODEL_OUTPUT, place.outputs, outputs);
     return status;
 }
 

@@ -86,8 +86,8 @@ static size_t put_shape(uint8_t *at, enum kmodel_type type, uint32_t rank,
 static bool find_tensor(uint32_t index, struct kmodel_tensor *tensor) {
     const struct kmodel *model = model_get();
 
-    return index < model->inputs ? kmodel_input(model, index, tensor)
-                                 : kmodel_output(model, index - model->inputs, tensor);
+    return kmodel_describe(model, KMODEL_INPUT, index, tensor) ||
+           kmodel_describe(model, KMODEL_OUTPUT, index - model->inputs, tensor);
 }
 
 static bool describe(const struct request *request) {

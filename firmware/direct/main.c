@@ -149,8 +149,10 @@ static enum kmodel_status load(void) {
     for (uint32_t i = 0; i < KMODEL_MAX_TENSORS; i++) {
         struct kmodel_tensor tensor;
 
-        mailbox->input[i] = kmodel_input(&model, i, &tensor) ? tensor.size : 0;
-        mailbox->output[i] = kmodel_output(&model, i, &tensor) ? tensor.size : 0;
+        mailbox->input[i] =
+            kmodel_describe(&model, KMODEL_INPUT, i, &tensor) ? tensor.size : 0;
+        mailbox->output[i] =
+            kmodel_describe(&model, KMODEL_OUTPUT, i, &tensor) ? tensor.size : 0;
     }
     return status;
 }

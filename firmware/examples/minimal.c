@@ -100,8 +100,8 @@ static const char *run_known(uint8_t *free) {
     if (model.inputs != 1 || model.outputs != 1) {
         return "the model does not have one input and one output";
     }
-    kmodel_input(&model, 0, &input);
-    kmodel_output(&model, 0, &output);
+    kmodel_describe(&model, KMODEL_INPUT, 0, &input);
+    kmodel_describe(&model, KMODEL_OUTPUT, 0, &output);
     if (known_find(SLOT_ADDRESS, &known) != KNOWN_OK ||
         known.input_size != input.size || known.output_size != output.size) {
         return "there are no known answers in the slot";

@@ -98,6 +98,9 @@ struct kmodel_memory {
     uint32_t kpu_ram;
 };
 
+/** What goes into a model, or comes out. */
+enum kmodel_side { KMODEL_INPUT, KMODEL_OUTPUT };
+
 /** An input or output: dense, row-major. */
 struct kmodel_tensor {
     enum kmodel_type type;
@@ -168,13 +171,9 @@ struct kmodel_run {
  */
 enum kmodel_status kmodel_load(struct kmodel *model, const void *image, size_t size);
 
-/** Describes input `index`; false if there is none. */
-bool kmodel_input(const struct kmodel *model, uint32_t index,
-                  struct kmodel_tensor *tensor);
-
-/** Describes output `index`; false if there is none. */
-bool kmodel_output(const struct kmodel *model, uint32_t index,
-                   struct kmodel_tensor *tensor);
+/** Describes input or output `index`; false if there is none. */
+bool kmodel_describe(const struct kmodel *model, enum kmodel_side side, uint32_t index,
+                     struct kmodel_tensor *tensor);
 
 /** Runs a loaded model once. */
 enum kmodel_status kmodel_infer(struct kmodel *model, const struct kmodel_run *run);

@@ -79,28 +79,20 @@ enum kmodel_status kmodel_load(struct kmodel *model, const void *image, size_t s
     return status;
 }
 
-static bool describe(const struct km_tensor *tensors, uint32_t count, uint32_t index,
+bool kmodel_describe(const struct kmodel *model, enum kmodel_side side, uint32_t index,
                      struct kmodel_tensor *tensor) {
-    if (index >= count) {
+    const struct km_state *state = (const struct km_state *)model->private_;
+    bool input = side == KMODEL_INPUT;
+    if (index >= (input ? model->inputs : model->outputs)) {
         return false;
     }
-    tensor->type = (enum kmodel_type)tensors[index].range.type;
-    tensor->rank = tensors[index].rank;
-    tensor->size = tensors[index].range.size;
-    memcpy(tensor->shape, tensors[index].shape, sizeof tensor->shape);
+    const struct km_tensor *found =
+        input ? &state->entry.input[index] : &state->entry.output[index];
+    tensor->type = (enum kmodel_type)found->range.type;
+    tensor->rank = found->rank;
+    tensor->size = found->range.size;
+    memcpy(tensor->shape, found->shape, sizeof tensor->shape);
     return true;
-}
-
-bool kmodel_input(const struct kmodel *model, uint32_t index,
-                  struct kmodel_tensor *tensor) {
-    const struct km_state *state = (const struct km_state *)model->private_;
-    return describe(state->entry.input, model->inputs, index, tensor);
-}
-
-bool kmodel_output(const struct kmodel *model, uint32_t index,
-                   struct kmodel_tensor *tensor) {
-    const struct km_state *state = (const struct km_state *)model->private_;
-    return describe(state->entry.output, model->outputs, index, tensor);
 }
 
 /* Whether all pointers of a run are there and aligned for any element type. */
