@@ -89,7 +89,6 @@ def reduce_window2d(op: TensorOp, inputs: list[Array], out: Array) -> Step:
     windows = _Windows(op, source, out, *sides)
     init = np.float32(op.scalars["init"])
     low, high = np.float32(op.scalars["low"]), np.float32(op.scalars["high"])
-    combine = {ReduceOp.MIN: np.minimum, ReduceOp.MAX: np.maximum}.get(kind, np.add)
     count = np.zeros(out.shape[2:], np.float32)
     for tap in windows.taps:
         count += windows.inside(*tap)
@@ -97,7 +96,13 @@ def reduce_window2d(op: TensorOp, inputs: list[Array], out: Array) -> Step:
     def run() -> None:
         found = np.full(out.shape, init)
         for tap in windows.taps:
-            combine(found, windows.seen(*tap), out=found, where=windows.inside(*tap))
+            seen, inside = windows.seen(*tap), windows.inside(*tap)
+            if kind == ReduceOp.MIN:  # like std::min, which keeps a zero's sign
+                np.copyto(found, seen, where=inside & (seen < found))
+            elif kind == ReduceOp.MAX:
+                np.copyto(found, seen, where=inside & (found < seen))
+            else:
+                np.add(found, seen, out=found, where=inside)
         if kind == ReduceOp.MEAN:
             found /= count
         np.copyto(out, clamped(found, low, high))
