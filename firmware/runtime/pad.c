@@ -40,9 +40,13 @@ static void fill_row(const struct km_op *op, uint8_t *out, ptrdiff_t step,
         first = first < count ? first : count;
         km_copy_row((uint8_t *)&unit, step, op->fill, 0, size, many);
         km_copy_row(out, step, op->fill, 0, size, first);
-        for (out += first * size, count -= first; count >= many; count -= many) {
+        out += first * size, count -= first;
+        for (; count >= 4 * many; count -= 4 * many, out += 4 * sizeof unit) {
+            aliased_u64 *to = (aliased_u64 *)out;
+            to[0] = unit, to[1] = unit, to[2] = unit, to[3] = unit;
+        }
+        for (; count >= many; count -= many, out += sizeof unit) {
             *(aliased_u64 *)out = unit;
-            out += sizeof unit;
         }
     }
     km_copy_row(out, step, op->fill, 0, size, count);
