@@ -17,6 +17,7 @@ void km_copy_view(const struct km_view *from, const struct km_view *to) {
     km_loop_add(&loop, from->data, from->strides, size);
     km_loop_add(&loop, to->data, to->strides, size);
     km_loop_begin(&loop);
+    km_loop_lengthen(&loop);
     do {
         km_copy_row(loop.at[1], loop.step[1], loop.at[0], loop.step[0], size, loop.row);
     } while (km_loop_next(&loop));

@@ -68,6 +68,28 @@ void km_loop_begin(struct km_loop *loop) {
     memset(loop->index, 0, sizeof loop->index);
 }
 
+/* Rows shorter than this cost more to go to than to work on. */
+enum { SHORT_ROW = 8 };
+
+void km_loop_lengthen(struct km_loop *loop) {
+    uint32_t longest = 0;
+    for (uint32_t axis = 1; axis < loop->rank; axis++) {
+        longest = loop->shape[axis] > loop->shape[longest] ? axis : longest;
+    }
+    if (loop->rank == 0 || loop->row >= SHORT_ROW ||
+        loop->shape[longest] <= loop->row) {
+        return;
+    }
+    uint32_t row = loop->row;
+    loop->row = loop->shape[longest];
+    loop->shape[longest] = row;
+    for (uint32_t i = 0; i < loop->operands; i++) {
+        ptrdiff_t step = loop->step[i];
+        loop->step[i] = loop->outer[i][longest];
+        loop->outer[i][longest] = step;
+    }
+}
+
 bool km_loop_next(struct km_loop *loop) {
     for (uint32_t axis = loop->rank; axis-- > 0;) {
         loop->index[axis]++;

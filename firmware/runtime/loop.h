@@ -31,6 +31,9 @@ void km_loop_add(struct km_loop *loop, void *data, const uint32_t *strides,
 /** Merges what can be merged and goes to the first row. */
 void km_loop_begin(struct km_loop *loop);
 
+/** Makes rows of the longest axis where they are short; for work in any order. */
+void km_loop_lengthen(struct km_loop *loop);
+
 /** Goes to the next row; false when there is none. */
 bool km_loop_next(struct km_loop *loop);
 
