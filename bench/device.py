@@ -14,12 +14,13 @@ import random
 import statistics
 import sys
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from reference import compiled, seconds
 
-from k210 import firmware, kmodel
+from k210 import cost, firmware, kmodel
 from k210.boards import TYPES
 from k210.link.client import Link, Op
 from k210.linked import load_firmware
@@ -71,6 +72,7 @@ def per_inference() -> tuple[dict[str, float | bool], bool]:
         f"{engine.runtime.instructions} instructions; "
         f"{engine.seconds * 1e3:.2f} ms on a chip, modelled"
     )
+    print_costs(engine)
     result: dict[str, float | bool] = {
         "device_ms": mine,
         "simulator_ms": peer,
@@ -78,6 +80,19 @@ def per_inference() -> tuple[dict[str, float | bool], bool]:
     }
     result["modelled_ms"] = engine.seconds * 1e3
     return result, same and mine <= MOST * peer
+
+
+def print_costs(engine: DirectEngine) -> None:
+    """By kind of operation, what the chip took and what plans are chosen by."""
+    taken, said = engine.timings(), cost.timings(engine.model)
+    kinds = defaultdict(list)
+    for op in engine.model.ops():
+        kinds[op.kind].append(op.id)
+    kinds["all"] = list(said)
+    print(f"{'operation':<16}{'chip ms':>9}{'k210.cost ms':>14}")
+    for kind, ops in kinds.items():
+        ours, foretold = (sum(times[op] for op in ops) for times in (taken, said))
+        print(f"{kind:<16}{1e3 * ours:>9.3f}{foretold:>14.3f}")
 
 
 def on_the_wire() -> tuple[dict[str, float | bool], bool]:

@@ -8,9 +8,9 @@ constant is fitted here, because no kmodel that we run has 16-bit weights.
 The last row of (B) is printed and not counted. It is no layer of the KPU but a loop of
 the SDK's program, 9,000 values at 18 cycles each: compiled for size, it seems to wait
 for each value to be loaded, converted, multiplied and stored before it takes the next.
-The same work takes 3 cycles a value in nncase's runtime (`k210.cost`, which says what
-kmodels take), so no constant fits both, and one fitted to this row alone would prove
-nothing.
+The same work takes 3 cycles a value in nncase's runtime and 7.5 in our firmware
+(`k210.cost`, which says what kmodels take), so no constant fits them all, and one
+fitted to this row alone would prove nothing.
 """
 
 import json
@@ -27,12 +27,14 @@ COUNTS_ABOVE_MS = 0.1
 WIDE_WEIGHT_BYTE_MS = 0.7e-6
 """Loading 16-bit weights, fitted to all of (A)."""
 
-DMA_BYTE_MS = cost.MEASURED["kpu_upload"] / 1e6
+DMA_BYTE_MS = cost.DMA_BYTE_NS / 1e6
 """A byte between KPU and memory: as DMA brings maps in."""
 
 DMA_MS = cost.DEPTHWISE_LAYER_MS
 """Setting a DMA channel up and taking its interrupt: as long as the shortest layer
 takes for as much."""
+
+DEQUANTIZE = cost.CPU["dequantize"]
 
 SQUARES = """\
 4x4 0.339
@@ -116,7 +118,7 @@ def detector() -> Iterator[Row]:
         if kind == "depthwise":
             modelled = cost.depthwise_ms(height, width, outputs, weights)
         elif kind == "dequantize":
-            modelled = cost.MEASURED["dequantize"] / 1e6 * values
+            modelled = (DEQUANTIZE.once + DEQUANTIZE.value * values) / 1e6
         else:
             modelled = cost.conv_ms(height, width, inputs, outputs, weights)
             modelled += DMA_MS + DMA_BYTE_MS * values if kind == "sent" else 0

@@ -10,12 +10,16 @@ and the sizes of one layer (Sipeed forum topic 691, 300 MHz):
   and 3.6 ns per byte of weights to load them.
 * A depthwise one takes 2.3 clocks per row and channel, 0.0065 ms and the loading.
 
-What the CPU does between them was measured for four kinds of work (kendryte/nncase
-issues 95, 96 and 97); the rest is assumed from those, and `MEASURED` tells which. All
+What the CPU does between them takes as long as the program on it needs. Others measured
+7.6 ns a value for dequantizing, 21.5 for copying a map out of KPU RAM and 16.6 into it,
+50 for adding, in nncase's runtimes (kendryte/nncase issues 95, 96 and 97), 45 for
+dequantizing in the vendor's SDK. `CPU` is fitted to our own firmware's instructions on
+the virtual chip, which are what a plan will cost; `bench/device.py` prints both. All
 figures are modelled, for a CPU at 400 MHz.
 """
 
 import math
+from dataclasses import dataclass
 
 from k210.kmodel import Kmodel, Op, TensorOp
 from k210.kmodel.instructions import Conv2d
@@ -35,29 +39,44 @@ DEPTHWISE_CLOCKS = 2.3
 WEIGHT_BYTE_MS = 3.6e-6
 """Of 8-bit weights, as the face detector's layers load them."""
 
-MEASURED = {
-    "kpu_upload": 1.4,  # by DMA
-    "kpu_download": 21.5,
-    "kpu_copy": 16.6,  # as the CPU copies into KPU RAM
-    "dequantize": 7.6,
-    "binary": 50.0,  # as a quantized addition
-}
-"""Nanoseconds per output value of what was timed, or is the same work."""
+DMA_BYTE_NS = 1.4
+"""A byte that DMA brings into KPU RAM (kendryte/nncase issue 95)."""
 
-ASSUMED = {
-    "quantize": 7.6,  # as dequantize
-    "copy": 16.6,  # as kpu_copy, like all that moves values one by one
-    "pad": 16.6,
-    "slice": 16.6,
-    "transpose": 16.6,
-    "lut1d": 16.6,
-    "resize_image": 66.4,  # four values become one
-    "softmax": 300.0,
-}
-"""Nanoseconds per output value of what nobody has timed."""
 
-TAP_NS = 7.6
-"""Assumed per value that a reduction reads, and per multiply-accumulate."""
+@dataclass(frozen=True)
+class Work:
+    """What an operation of the CPU takes, in nanoseconds.
+
+    ``once``, for each ``line`` of the output along its last axis, for each ``value`` of
+    it, and for each ``tap``, a value that a window or a reduction reads.
+    """
+
+    once: float
+    line: float = 0.0
+    value: float = 0.0
+    tap: float = 0.0
+
+
+CPU = {
+    "binary": Work(800, line=90, value=84),
+    "call": Work(23_000),
+    "conv2d": Work(2400, value=374, tap=18.4),
+    "copy": Work(2000, value=29),
+    "dequantize": Work(10_200, value=18.8),
+    "kpu_copy": Work(0, line=30, value=3),
+    "kpu_download": Work(1400, line=137),
+    "kpu_upload": Work(500, line=138),
+    "lut1d": Work(1700, value=47),
+    "pad": Work(4800, value=12),
+    "quantize": Work(10_200, value=55),
+    "reduce": Work(1000, value=340, tap=24),
+    "reduce_window2d": Work(2400, value=374, tap=24),  # not fitted: as its likes
+    "resize_image": Work(2400, value=374),  # not fitted: four values become one
+    "slice": Work(2000, value=37),
+    "softmax": Work(100, value=765),
+    "transpose": Work(2000, value=29),  # not fitted: as copy
+}
+"""Fitted to MobileNets of all three versions, ResNet-8 and what stands between them."""
 
 
 def rows(height: int, width: int) -> float:
@@ -122,17 +141,17 @@ def kpu_ms(model: Kmodel) -> float:
 
 
 def op_ms(op: Op) -> float:
-    """Modelled milliseconds of any operation; a call takes what its function's do."""
+    """Modelled milliseconds of any operation; of a call, without its function's."""
     instruction = op.instruction
     if isinstance(instruction, Conv2d):
         return layer_ms(instruction)
-    if op.kind in MEASURED:
-        return MEASURED[op.kind] * math.prod(op.shape) / 1e6
-    if op.kind in ASSUMED:
-        return ASSUMED[op.kind] * math.prod(op.shape) / 1e6
-    if isinstance(instruction, TensorOp):
-        return TAP_NS * _taps(instruction) / 1e6
-    return 0.0
+    work = CPU.get(op.kind)
+    if work is None:
+        return 0.0
+    values, lines = math.prod(op.shape), math.prod(op.shape[:-1])
+    taps = _taps(instruction) if isinstance(instruction, TensorOp) else 0
+    spent = (work.once, work.line * lines, work.value * values, work.tap * taps)
+    return sum(spent) / 1e6
 
 
 def _taps(op: TensorOp) -> int:
