@@ -145,9 +145,7 @@ def op_ms(op: Op) -> float:
     instruction = op.instruction
     if isinstance(instruction, Conv2d):
         return layer_ms(instruction)
-    work = CPU.get(op.kind)
-    if work is None:
-        return 0.0
+    work = CPU[op.kind]
     values, lines = math.prod(op.shape), math.prod(op.shape[:-1])
     taps = _taps(instruction) if isinstance(instruction, TensorOp) else 0
     spent = (work.once, work.line * lines, work.value * values, work.tap * taps)
