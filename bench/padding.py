@@ -30,10 +30,11 @@ from k210.reference import Reference
 from stages import tflite
 from stages.nncase_child import Request, Result, prepare
 from stages.normalize.choice import decide
-from stages.normalize.fidelity import decibels, reference
+from stages.normalize.fidelity import decibels
 from stages.normalize.graph import read
 from stages.normalize.plans import Compiler, Figures, figures
 from stages.normalize.proof import Proof, adversarial, prove
+from stages.runtime import reference
 
 DATA_VARIABLE = "K210_DATA"
 ALPHAS = "0.25,0.5,0.75,1.0"

@@ -3,6 +3,7 @@
 LiteRT's interpreter is TFLite's own, in a package that is there in half a second.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from k210.errors import ModelError
 from stages.reasons import reason
 
 Floats = NDArray[np.float32]
+Outputs = list[Floats]
+
+LOWEST = float(np.finfo(np.float32).min)
+"""Stands for NaN, which is never the best score."""
 
 
 def plain_interpreter(model: bytes) -> Any:
@@ -61,3 +66,26 @@ class Runtime:
         """A copy of a tensor, by its index in the file."""
         values: NDArray[Any] = self._interpreter.get_tensor(index)
         return values
+
+
+def reference(
+    model: bytes, outputs: Sequence[int], samples: NDArray[np.float32]
+) -> list[Outputs]:
+    """What TFLite computes: the tensors of these indices, for each N×H×W×C sample."""
+    runtime = Runtime(model, "the exported model")
+    found = []
+    for sample in samples:
+        runtime.run(sample[np.newaxis])
+        found.append([runtime.value(index) for index in outputs])
+    return found
+
+
+def planar(values: Floats) -> Floats:
+    """A TFLite output in the order of a kmodel's: channels before rows."""
+    return np.moveaxis(values, 3, 1) if values.ndim == 4 else values
+
+
+def finite(values: Floats) -> Floats:
+    """What is not a number is as far off as a float can be; its square is finite."""
+    found: Floats = np.nan_to_num(values, nan=LOWEST)
+    return found

@@ -18,10 +18,11 @@ from stages.compiling import repaired
 from stages.memory import require_room
 from stages.nncase_child import Request, Result, prepare
 from stages.normalize.choice import decide
-from stages.normalize.fidelity import Outputs, decibels, reference, turned
+from stages.normalize.fidelity import decibels, turned
 from stages.normalize.graph import Graph, read
 from stages.normalize.plans import Figures, Plan, figures
 from stages.normalize.proof import Proof, adversarial, prove
+from stages.runtime import Outputs, reference
 
 COUNT = 3
 

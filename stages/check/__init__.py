@@ -21,13 +21,14 @@ from stages import dataset
 from stages.artifacts import read_json, write_json
 from stages.boards import opened
 from stages.check.devices import require_flashed, require_self_test
-from stages.check.ladder import Floats, Step
+from stages.check.ladder import Step
 from stages.check.mistakes import Mistakes
 from stages.check.modelled import memory, modelled
 from stages.check.remembered import remembered
 from stages.check.steps import Prepared, predictors
 from stages.check.tracing import traced
 from stages.dataset import Split
+from stages.runtime import Floats
 from stages.verdict import failures, notes, unusable
 
 if TYPE_CHECKING:

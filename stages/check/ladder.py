@@ -8,11 +8,7 @@ from numpy.typing import NDArray
 
 from k210.errors import ModelError
 from stages.intervals import paired_drop, wilson
-
-Floats = NDArray[np.float32]
-
-LOWEST = float(np.finfo(np.float32).min)
-"""Stands for NaN, which is never the best score."""
+from stages.runtime import Floats, finite
 
 
 @dataclass
@@ -64,7 +60,7 @@ class Step:
         """
         self.samples += 1
         self.unusable += not all(np.isfinite(output).all() for output in outputs)
-        outputs = [np.nan_to_num(output, nan=LOWEST) for output in outputs]
+        outputs = [finite(output) for output in outputs]
         decision, reference = decide(outputs), decide(first)
         if decision is not None:
             self.decisions += 1

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.check.ladder import Floats, decide
+from stages.check.ladder import decide
+from stages.runtime import Floats
 
 KEPT = 24
 """Samples of each kind that are listed."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from stages.artifacts.keys import sources, tool_version
 from stages.artifacts.records import sha256
-from stages.check.ladder import Floats
+from stages.runtime import Floats
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job

@@ -11,9 +11,9 @@ from k210.board import Board
 from k210.manifest import Manifest
 from k210.reference import Reference
 from stages import dataset
-from stages.check.ladder import Floats
 from stages.check.remembered import Remembered
 from stages.interpret import Interpreter
+from stages.runtime import Floats
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job

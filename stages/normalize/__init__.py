@@ -17,13 +17,13 @@ from k210.manifest import Input
 from stages import dataset, tflite
 from stages.artifacts import read_json, write_json
 from stages.normalize.choice import decide, proven
-from stages.normalize.fidelity import reference
 from stages.normalize.forms import forms
 from stages.normalize.listing import layers, terminal
 from stages.normalize.placing import KINDS
 from stages.normalize.plans import Compiler, Figures, Plan, table
 from stages.normalize.proof import Proof, adversarial, prove
 from stages.normalize.sizes import advice
+from stages.runtime import reference
 
 if TYPE_CHECKING:
     from stages.lifecycle import Job, Metrics

@@ -8,27 +8,11 @@ believed, on a few pictures, and its outputs are compared with TFLite's.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stages.normalize.runtime import Runtime
-
-Floats = NDArray[np.float32]
-Outputs = list[Floats]
+from stages.runtime import Outputs, finite, planar
 
 LEAST_NOISE = 1e-30
 """Of squares, so that equal outputs have a ratio too."""
-
-
-def reference(
-    model: bytes, outputs: Sequence[int], samples: NDArray[np.float32]
-) -> list[Outputs]:
-    """What TFLite computes: the tensors of these indices, for each N×H×W×C sample."""
-    runtime = Runtime(model, "the exported model")
-    found = []
-    for sample in samples:
-        runtime.run(sample[np.newaxis])
-        found.append([runtime.value(index) for index in outputs])
-    return found
 
 
 def decibels(expected: Sequence[Outputs], found: Sequence[Sequence[bytes]]) -> float:
@@ -36,21 +20,10 @@ def decibels(expected: Sequence[Outputs], found: Sequence[Sequence[bytes]]) -> f
     signal = noise = 0.0
     for wanted, raw in zip(expected, found, strict=True):
         for one, other in zip(wanted, raw, strict=True):
-            values = _finite(np.frombuffer(other, "<f4"))
+            values = finite(np.frombuffer(other, "<f4")).astype(np.float64)
             signal += float(np.square(one, dtype=np.float64).sum())
-            noise += float(np.square(_planar(one) - values).sum())
+            noise += float(np.square(planar(one).ravel() - values).sum())
     return 10 * float(np.log10((signal + LEAST_NOISE) / (noise + LEAST_NOISE)))
-
-
-def _finite(values: Floats) -> NDArray[np.float64]:
-    """What is not a number is as far off as a float can be; its square is finite."""
-    found: Floats = np.nan_to_num(values, nan=float(np.finfo(np.float32).max))
-    return found.astype(np.float64)
-
-
-def _planar(values: Floats) -> Floats:
-    """A TFLite output in the order of a kmodel's: channels before rows."""
-    return (np.moveaxis(values, 3, 1) if values.ndim == 4 else values).ravel()
 
 
 def turned(outputs: Sequence[Outputs], rotations: Sequence[bool]) -> list[Outputs]:

@@ -22,10 +22,11 @@ from k210.reference import Reference
 from stages.compiling import compiled
 from stages.fit import require_fit, require_sound
 from stages.nncase_child import Request
-from stages.normalize.fidelity import Outputs, decibels, turned
+from stages.normalize.fidelity import decibels, turned
 from stages.normalize.graph import Graph
 from stages.normalize.passes import Applied
 from stages.normalize.runtime import serialize
+from stages.runtime import Outputs
 
 
 @dataclass(frozen=True)

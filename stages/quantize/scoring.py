@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from k210.errors import ModelError
 from k210.kmodel import Kmodel
 from k210.reference import Reference
-
-Floats = NDArray[np.float32]
-Outputs = list[Floats]
+from stages.runtime import Outputs, planar
 
 LEAST_NOISE = 1e-30
 """Of squares, so that equal outputs have a ratio too."""
@@ -88,7 +86,7 @@ class Scorer:
 
     def __init__(self, held: Held, expected: Iterable[Outputs]) -> None:
         self.held = held
-        self._expected = [[_planar(each) for each in outputs] for outputs in expected]
+        self._expected = [[planar(each) for each in outputs] for outputs in expected]
 
     def __len__(self) -> int:
         return len(self._expected)
@@ -130,11 +128,6 @@ class Scorer:
             signal=signal,
             noise=noise,
         )
-
-
-def _planar(values: Floats) -> Floats:
-    """A TFLite output in the order of a kmodel's: channels before rows."""
-    return np.moveaxis(values, 3, 1) if values.ndim == 4 else values
 
 
 def _decides(outputs: Outputs) -> bool:

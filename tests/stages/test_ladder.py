@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from k210.errors import ModelError
-from stages.check.ladder import Floats, Step, decide, rank
+from stages.check.ladder import Step, decide, rank
 from stages.intervals import paired_drop, wilson
+from stages.runtime import Floats
 from stages.verdict import failures, ladder_text, notes, summary_line, unusable
 
 CLASSES = 4

@@ -1,7 +1,7 @@
 import numpy as np
 
-from stages.check.ladder import Floats
 from stages.check.mistakes import KEPT, Mistakes
+from stages.runtime import Floats
 
 
 def scores(decision: int, score: float) -> list[Floats]:

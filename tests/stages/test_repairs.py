@@ -18,10 +18,10 @@ from stages import compile as compile_stage
 from stages import tflite
 from stages.fit import require_sound
 from stages.graph import STAGES
-from stages.normalize.fidelity import reference
 from stages.normalize.graph import read
 from stages.normalize.plans import Compiler, Plan
 from stages.repairs import in_words
+from stages.runtime import reference
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter")
 
